@@ -1,0 +1,122 @@
+"""ticketkit draws sparse tickets from PyTorch checkpoints, and keeps them sparse.
+
+A ticket is a subnetwork that keeps its pretrained weights: f(· ; m ⊙ θ_pre). Start with `draw`,
+`Ticket` and `Mask`; write a plugin with `BlockScheme`, `Criterion` or `Allocation` and `hookimpl`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ticketkit.checkpoint import Checkpoint, open_checkpoint
+    from ticketkit.drawing import draw
+    from ticketkit.errors import (
+        CheckpointError,
+        InputError,
+        MismatchError,
+        OutputError,
+        PluginError,
+        TicketError,
+        TicketkitError,
+        UnknownPart,
+        UnreachableSparsity,
+        UsageError,
+        WeightsError,
+    )
+    from ticketkit.hookspecs import hookimpl
+    from ticketkit.layer import Layer
+    from ticketkit.mask import Mask
+    from ticketkit.parts import (
+        Allocation,
+        BlockScheme,
+        Context,
+        Criterion,
+        Job,
+        Round,
+        Scheme,
+        Strategy,
+    )
+    from ticketkit.registry import catalogue
+    from ticketkit.selection import Budget
+    from ticketkit.ticket import Ticket, load_ticket
+
+# Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
+_HOMES = {
+    "Allocation": "parts",
+    "BlockScheme": "parts",
+    "Budget": "selection",
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "errors",
+    "Context": "parts",
+    "Criterion": "parts",
+    "InputError": "errors",
+    "Job": "parts",
+    "Layer": "layer",
+    "Mask": "mask",
+    "MismatchError": "errors",
+    "OutputError": "errors",
+    "PluginError": "errors",
+    "Round": "parts",
+    "Scheme": "parts",
+    "Strategy": "parts",
+    "Ticket": "ticket",
+    "TicketError": "errors",
+    "TicketkitError": "errors",
+    "UnknownPart": "errors",
+    "UnreachableSparsity": "errors",
+    "UsageError": "errors",
+    "WeightsError": "errors",
+    "catalogue": "registry",
+    "draw": "drawing",
+    "hookimpl": "hookspecs",
+    "load_ticket": "ticket",
+    "open_checkpoint": "checkpoint",
+}
+
+__all__ = [
+    "Allocation",
+    "BlockScheme",
+    "Budget",
+    "Checkpoint",
+    "CheckpointError",
+    "Context",
+    "Criterion",
+    "InputError",
+    "Job",
+    "Layer",
+    "Mask",
+    "MismatchError",
+    "OutputError",
+    "PluginError",
+    "Round",
+    "Scheme",
+    "Strategy",
+    "Ticket",
+    "TicketError",
+    "TicketkitError",
+    "UnknownPart",
+    "UnreachableSparsity",
+    "UsageError",
+    "WeightsError",
+    "catalogue",
+    "draw",
+    "hookimpl",
+    "load_ticket",
+    "open_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ticketkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ticketkit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

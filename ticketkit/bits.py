@@ -1,0 +1,125 @@
+"""The keep-bits of one parameter: one bit a weight, or one bit a block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ticketkit.errors import InputError
+from ticketkit.layer import Layer
+from ticketkit.tiling import Booleans, Tiling
+
+Bits = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def pack(keep: Booleans) -> Bits:
+    """Booleans in C order, eight a byte, the first in the lowest bit."""
+    return np.packbits(keep.reshape(-1), bitorder="little")
+
+
+def bits_between(bits: Bits, start: int, stop: int) -> Booleans:
+    """Bits [start, stop) as booleans."""
+    first = start >> 3
+    unpacked = np.unpackbits(bits[first : (stop + 7) >> 3], bitorder="little")
+    return unpacked[start - 8 * first : stop - 8 * first].view(np.bool_)
+
+
+def count(bits: Bits) -> int:
+    """Number of set bits."""
+    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBits:
+    """One bit a weight, in C order of the parameter's own shape."""
+
+    shape: tuple[int, ...]
+    bits: Bits
+
+    def __post_init__(self) -> None:
+        _check(self.bits, self.size)
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def kept(self) -> int:
+        """Number of weights kept."""
+        return count(self.bits)
+
+    def unpack(self) -> Booleans:
+        """A boolean array of the parameter's shape, True where the weight is kept."""
+        return bits_between(self.bits, 0, self.size).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockBits:
+    """One bit a block of a layer, in C order of the blocks in its presented shape."""
+
+    layer: Layer
+    block: tuple[int, ...]
+    blocks: Bits
+
+    def __post_init__(self) -> None:
+        _check(self.blocks, self.tiling.count)
+
+    @property
+    def tiling(self) -> Tiling:
+        """The blocks of the layer."""
+        return Tiling(self.layer.shape, self.block)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's own shape."""
+        return self.layer.own_shape
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.layer.size
+
+    @property
+    def kept(self) -> int:
+        """Number of weights kept."""
+        tiling = self.tiling
+        if tiling.equal:
+            return count(self.blocks) * tiling.size
+        spans = ((span, bits_between(self.blocks, span.first, span.last)) for span in tiling.spans())
+        return sum(int((keep * tiling.sizes(span)).sum()) for span, keep in spans)
+
+    @property
+    def bits(self) -> Bits:
+        """One bit a weight, in C order of the parameter's own shape."""
+        if self.layer.transposed is not None:
+            return pack(self.unpack())
+        tiling = self.tiling
+        if tiling.size == 1:
+            return self.blocks
+        bits: Bits = np.empty((self.size + 7) // 8, np.uint8)
+        for span in tiling.spans():
+            keep = tiling.expand(bits_between(self.blocks, span.first, span.last), span)
+            bits[span.start >> 3 : (span.stop + 7) >> 3] = pack(keep)
+        return bits
+
+    def unpack(self) -> Booleans:
+        """A boolean array of the parameter's own shape, True where the weight is kept."""
+        tiling = self.tiling
+        keep = np.empty(self.size, np.bool_)
+        for span in tiling.spans():
+            blocks = bits_between(self.blocks, span.first, span.last)
+            keep[span.start : span.stop] = tiling.expand(blocks, span)
+        return self.layer.restore(keep.reshape(self.layer.shape))
+
+
+def _check(bits: Bits, size: int) -> None:
+    expected = (size + 7) // 8
+    if len(bits) != expected:
+        raise InputError(f"expected {expected} bytes of bits, found {len(bits)}")
+    if size % 8 and bits[-1] >> (size % 8):
+        raise InputError("bits are set beyond the last weight")
+    bits.flags.writeable = False

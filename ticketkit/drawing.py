@@ -1,0 +1,215 @@
+"""Drawing a ticket: the parts combined, on a live network or on a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+
+import ticketkit
+from ticketkit.bits import BlockBits, PackedBits, pack
+from ticketkit.blame import blamed
+from ticketkit.checkpoint import Checkpoint
+from ticketkit.errors import UsageError, printable, some
+from ticketkit.layer import Layer
+from ticketkit.mask import Mask
+from ticketkit.options import resolve, spec_of
+from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
+from ticketkit.prunable import Survey, survey
+from ticketkit.registry import catalogue
+from ticketkit.scoring import Scores
+from ticketkit.selection import Budget
+from ticketkit.sources import Source, source_of
+from ticketkit.ticket import Provenance, Ticket
+
+
+def draw(
+    model: torch.nn.Module | Checkpoint,
+    *,
+    scheme: str | Scheme,
+    sparsity: float,
+    criterion: str | Criterion = "magnitude",
+    allocation: str | Allocation = "global",
+    strategy: str | Strategy = "omp",
+    seed: int = 0,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    allow_empty_layers: bool = False,
+    digest: bool = False,
+) -> Ticket:
+    """Draw a ticket from a network or an open checkpoint, which is left alone.
+
+    `sparsity` is the fraction of the prunable weights to remove, in [0, 1). Parts are spec strings
+    (`"stripe:width=4"`) or instances. `include` and `exclude` are `fnmatch` globs over parameter
+    names. Unless `allow_empty_layers`, each layer keeps its best block. The source's digest is
+    recorded for a checkpoint, and for a network where `digest` asks for it.
+
+    Raises `UsageError` (an option without meaning, a sparsity out of reach), `InputError` (weights
+    that cannot be ranked), `PluginError` (a part that fails), all of them `TicketkitError`.
+    """
+    check_sparsity(sparsity)
+    chosen = Parts.resolve(scheme, criterion, allocation, strategy)
+    source = source_of(model)
+    include, exclude = _globs(include), _globs(exclude)
+    found = survey(source.tensors(), include, exclude)
+    mask = _Job(source, found, chosen, float(sparsity), seed, allow_empty_layers).run()
+    if not sparsity:
+        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
+    if empty := [name for name, layer in mask.layer_sparsity().items() if layer == 1]:
+        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=2)
+    recorded = source.digest() if digest or isinstance(model, Checkpoint) else None
+    provenance = Provenance(
+        **chosen.specs(),
+        sparsity=float(sparsity),
+        seed=seed,
+        include=include,
+        exclude=exclude,
+        allow_empty_layers=allow_empty_layers,
+        source=recorded,
+        versions=chosen.versions(),
+    )
+    return Ticket(mask, provenance, found.counts, found.aliases)
+
+
+def check_sparsity(sparsity: float) -> None:
+    """Raise a `UsageError` unless `sparsity` is a number in [0, 1]."""
+    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float):
+        raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity!r}")
+    if math.isfinite(sparsity) and 1 < sparsity < 100:
+        raise UsageError(
+            f"sparsity is the fraction removed, in [0, 1); found {sparsity}; did you mean "
+            f"{sparsity / 100:g}?"
+        )
+    if not 0 <= sparsity <= 1:
+        raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity}")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The four parts of a draw."""
+
+    scheme: Scheme
+    criterion: Criterion
+    allocation: Allocation
+    strategy: Strategy
+
+    @classmethod
+    def resolve(
+        cls,
+        scheme: str | Scheme,
+        criterion: str | Criterion,
+        allocation: str | Allocation,
+        strategy: str | Strategy,
+    ) -> Parts:
+        """The parts that spec strings or instances mean."""
+        return cls(
+            cast("Scheme", resolve("scheme", scheme)),
+            cast("Criterion", resolve("criterion", criterion)),
+            cast("Allocation", resolve("allocation", allocation)),
+            cast("Strategy", resolve("strategy", strategy)),
+        )
+
+    def specs(self) -> dict[str, str]:
+        """The spec string of each part."""
+        return {kind: spec_of(part) for kind, part in vars(self).items()}
+
+    def versions(self) -> dict[str, str]:
+        """The version of each distribution that takes part in the draw."""
+        found = {"ticketkit": ticketkit.__version__, "torch": str(torch.__version__)}
+        found["numpy"] = np.__version__
+        for part in vars(self).values():
+            if offer := catalogue().of(part):
+                found[offer.plugin.distribution] = offer.plugin.version
+        return found
+
+
+class _Job:
+    """What a strategy works on; it sees `sparsity` and `select`."""
+
+    def __init__(
+        self,
+        source: Source,
+        found: Survey,
+        chosen: Parts,
+        sparsity: float,
+        seed: int,
+        allow_empty_layers: bool,
+    ) -> None:
+        self.sparsity = sparsity
+        self._layers = found.layers
+        self._parts = chosen
+        self._allow_empty_layers = allow_empty_layers
+        self._scores = Scores(found.layers, source.weight, chosen.criterion, seed)
+
+    def run(self) -> Mask:
+        """The mask of the strategy's last round."""
+        last = None
+        with blamed(self._parts.strategy):
+            for last in self._parts.strategy.rounds(self):
+                if not isinstance(last, Round) or not isinstance(last.mask, Mask):
+                    raise TypeError(f"a round must be a ticketkit.Round, found {last!r}")
+                own = {name: layer.own_shape for name, layer in self._layers.items()}
+                _check_cover(last.mask, own)
+            if last is None:
+                raise ValueError("it yielded no round")
+        return last.mask
+
+    def select(self, sparsity: float) -> Mask:
+        """Score, allocate and select once: the mask of this sparsity."""
+
+        def keep(size: int) -> int:
+            return size - round(sparsity * size)
+
+        total = keep(sum(layer.size for layer in self._layers.values()))
+        shares = self._shares(keep)
+        budget = Budget(total, shares, self._allow_empty_layers)
+        with blamed(self._parts.scheme):
+            mask = self._parts.scheme.select(self._scores, budget, None)
+            if not isinstance(mask, Mask):
+                raise TypeError(f"select must return a ticketkit.Mask, found {mask!r}")
+            _check_cover(mask, {name: layer.shape for name, layer in self._layers.items()})
+        return Mask({name: _own(self._layers[name], mask) for name in mask})
+
+    def _shares(self, keep: Callable[[int], int]) -> Mapping[str, int] | None:
+        allocation = self._parts.allocation
+        with blamed(allocation):
+            shares = allocation.budgets(dict(self._layers), keep)
+            if shares is None:
+                return None
+            if set(shares) != set(self._layers):
+                odd = sorted(set(shares) ^ set(self._layers))
+                raise ValueError(f"budgets must name every layer and no other; differs in {some(odd)}")
+            for name, share in shares.items():
+                size = self._layers[name].size
+                if type(share) is not int or not 0 <= share <= size:
+                    raise ValueError(
+                        f"the budget of {printable(name)} must be a whole number from 0 to {size}, "
+                        f"found {share!r}"
+                    )
+            return shares
+
+
+def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if mask.shapes != dict(sorted(shapes.items())):
+        odd = sorted({name for name, _ in mask.shapes.items() ^ shapes.items()})
+        raise ValueError(f"the mask must cover every layer in its shape; differs in {some(odd)}")
+
+
+def _own(layer: Layer, mask: Mask) -> PackedBits | BlockBits:
+    """One layer's bits, from its presented shape to its own."""
+    packed = mask.packed(layer.name)
+    if isinstance(packed, BlockBits):
+        return BlockBits(layer, packed.block, packed.blocks)
+    if layer.transposed is None:
+        return packed
+    own = layer.restore(packed.unpack())
+    return PackedBits(own.shape, pack(own))
+
+
+def _globs(globs: Iterable[str]) -> tuple[str, ...]:
+    return (globs,) if isinstance(globs, str) else tuple(globs)

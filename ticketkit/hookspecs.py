@@ -1,0 +1,138 @@
+"""The hooks that a plugin may implement. A plugin is a module, named in the entry-point group
+`ticketkit` of the distribution that carries it:
+
+    [project.entry-points.ticketkit]
+    stripe = "ticketkit_stripe"
+
+Every hook here offers parts: it yields classes, each with a `name`. A plugin that raises, or yields
+something else, is listed by `ticketkit plugins` with the reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ticketkit.parts import Allocation, Criterion, Scheme, Strategy
+
+hookspec = pluggy.HookspecMarker("ticketkit")
+hookimpl = pluggy.HookimplMarker("ticketkit")
+
+
+@hookspec
+def ticketkit_schemes() -> Iterable[type[Scheme]]:  # type: ignore[empty-body]
+    """Yield the pruning schemes that this plugin offers.
+
+    A whole plugin:
+
+        from dataclasses import dataclass
+
+        import ticketkit
+
+
+        @dataclass(frozen=True)
+        class Stripe(ticketkit.BlockScheme):
+            \"\"\"Runs of `width` neighbouring output channels live or die together.\"\"\"
+
+            name = "stripe"
+            width: int = 2
+
+            def block(self, shape):
+                return (self.width, *shape[1:])
+
+
+        @ticketkit.hookimpl
+        def ticketkit_schemes():
+            yield Stripe
+
+    Each class becomes a scheme of its `name`: `--scheme stripe:width=4`. An error while a draw
+    asks for blocks ends that draw and names this plugin.
+    """
+
+
+@hookspec
+def ticketkit_criteria() -> Iterable[type[Criterion]]:  # type: ignore[empty-body]
+    """Yield the criteria that this plugin offers.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        class Square(ticketkit.Criterion):
+            \"\"\"The square of the weight.\"\"\"
+
+            name = "square"
+
+            def score(self, weight, context):
+                return weight.square()
+
+
+        @ticketkit.hookimpl
+        def ticketkit_criteria():
+            yield Square
+
+    Each class becomes a criterion of its `name`: `--criterion square`. Scores of the wrong shape or
+    dtype, or not finite, and a changed weight, end the draw and name this plugin.
+    """
+
+
+@hookspec
+def ticketkit_allocations() -> Iterable[type[Allocation]]:  # type: ignore[empty-body]
+    """Yield the allocations that this plugin offers.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        class HalfFirst(ticketkit.Allocation):
+            \"\"\"Half of each layer in the first half of the network, by name; none elsewhere.\"\"\"
+
+            name = "half-first"
+
+            def budgets(self, layers, keep):
+                names = list(layers)
+                first = set(names[: len(names) // 2])
+                sizes = {name: layer.size for name, layer in layers.items()}
+                return {n: size // 2 if n in first else size for n, size in sizes.items()}
+
+
+        @ticketkit.hookimpl
+        def ticketkit_allocations():
+            yield HalfFirst
+
+    Each class becomes an allocation of its `name`: `--allocation half-first`. Budgets that leave
+    out a layer, or exceed one, end the draw and name this plugin.
+    """
+
+
+@hookspec
+def ticketkit_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
+    """Yield the strategies that this plugin offers.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        class Halfway(ticketkit.Strategy):
+            \"\"\"Half of the sparsity first, then all of it.\"\"\"
+
+            name = "halfway"
+
+            def rounds(self, job):
+                yield ticketkit.Round(job.select(job.sparsity / 2))
+                yield ticketkit.Round(job.select(job.sparsity))
+
+
+        @ticketkit.hookimpl
+        def ticketkit_strategies():
+            yield Halfway
+
+    Each class becomes a strategy of its `name`: `--strategy halfway`. The last round's mask is the
+    ticket's; an error in any round ends the draw and names this plugin.
+    """

@@ -1,0 +1,191 @@
+"""Selection: the best blocks within a budget, exactly, the same way whatever order they come in.
+
+The ranking is total: the higher mean score first; among equals the earlier layer by name, then the
+earlier position. It is never sorted as a whole. A sample brackets the score at which the budget
+ends; one streamed pass marks what lies above the bracket and collects the little that lies inside;
+only that is sorted. A bracket that misses is widened and the pass repeated, so the result is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import numpy as np
+import torch
+
+from ticketkit.errors import UnreachableSparsity, printable
+from ticketkit.bits import Bits, count, pack
+from ticketkit.mask import Mask
+from ticketkit.sampling import Sample
+from ticketkit.scoring import reader_of, shape_of
+from ticketkit.sweep import Found, sweep
+from ticketkit.tiled import Tiled
+from ticketkit.tiling import Booleans, Floats, Integers, Tiling
+
+# Bytes of bits per step where equal scores are taken in order.
+_STEP = 2**17
+
+Block = Callable[[tuple[int, ...]], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many weights to keep: in all, and of each layer where an allocation gives shares."""
+
+    total: int
+    shares: Mapping[str, int] | None = None
+    allow_empty_layers: bool = False
+
+    def groups(self, names: Sequence[str]) -> list[tuple[list[str], int]]:
+        """The rankings to make: one over all layers, or one for each."""
+        if self.shares is None:
+            return [(list(names), self.total)]
+        return [([name], self.shares[name]) for name in names]
+
+
+def select_tiles(
+    block: Block,
+    scores: Mapping[str, torch.Tensor],
+    budget: Budget,
+    within: Mask | None = None,
+) -> Mask:
+    """Keep the best blocks: the longest prefix of the ranking that fits the budget.
+
+    `block(shape)` is the size of a block in a layer of that presented shape. Each layer's best
+    block stands at the front of the ranking unless the budget allows empty layers. Positions
+    outside `within` are in no block. Shapes of `scores`, `within` and the result are presented ones.
+    """
+    layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
+    for names, keep in budget.groups(list(layers)):
+        _rank([layers[name] for name in names], scores, keep, budget.allow_empty_layers)
+    return Mask({name: layer.packed() for name, layer in layers.items()})
+
+
+def _tiled(
+    name: str, block: Block, scores: Mapping[str, torch.Tensor], within: Mask | None
+) -> Tiled:
+    shape = shape_of(scores, name)
+    return Tiled(name, Tiling.of(name, shape, block(shape)), within.packed(name) if within else None)
+
+
+def _rank(
+    layers: Sequence[Tiled],
+    scores: Mapping[str, torch.Tensor],
+    keep: int,
+    allow_empty_layers: bool,
+) -> None:
+    """Mark the best blocks of these layers, `keep` weights of them at most."""
+    layers = [layer for layer in layers if layer.weights]
+    if not layers:
+        return
+    sample = Sample.draw(layers, scores)
+    bracket = sample.bracket(keep)
+    while True:
+        found = sweep(layers, scores, bracket, sample.dtype)
+        above = sum(layer.above for layer in found)
+        fronts = 0 if allow_empty_layers else _keep_fronts(found, scores)
+        room = keep - above - fronts
+        if room < 0 and not above or not keep:
+            raise _unreachable(layers, fronts)
+        if room < 0:
+            bracket = sample.bracket(keep, bracket.raised(sample.dtype))
+        elif _fill(found, room) or bracket.low <= sample.everything.low:
+            return
+        else:
+            bracket = sample.bracket(keep, bracket.lowered(sample.dtype))
+
+
+def _keep_fronts(found: Sequence[Found], scores: Mapping[str, torch.Tensor]) -> int:
+    """Keep the best block of each layer that has none yet; the weights that this takes."""
+    return sum(_keep_front(layer, scores) for layer in found if not layer.above)
+
+
+def _keep_front(found: Found, scores: Mapping[str, torch.Tensor]) -> int:
+    if len(found.scores):
+        at = int(np.argmax(found.scores))
+        block, size = int(found.blocks[at]), int(found.sizes[at])
+        found.drop(at)
+    else:
+        block, _, size = found.layer.best(reader_of(scores, found.layer.name))
+        if found.ties is not None:
+            found.ties[block >> 3] &= ~np.uint8(1 << (block & 7))
+    found.layer.mark(np.array([block]))
+    return size
+
+
+def _fill(found: Sequence[Found], room: int) -> bool:
+    """Keep the best candidates that fit the room; whether the budget ends among them."""
+    if found[0].ties is not None:
+        return _fill_ties(found, room)
+    chosen = _prefix(
+        np.concatenate([layer.scores for layer in found]),
+        np.concatenate([layer.sizes for layer in found]),
+        room,
+    )
+    ends = np.cumsum([len(layer.scores) for layer in found])[:-1]
+    for layer, kept in zip(found, np.split(chosen, ends), strict=True):
+        layer.layer.mark(layer.blocks[kept])
+        room -= int(layer.sizes[kept].sum())
+    return room == 0 or not chosen.all()
+
+
+def _fill_ties(found: Sequence[Found], room: int) -> bool:
+    for layer in found:
+        assert layer.ties is not None
+        size = layer.layer.tiling.size
+        tied = count(layer.ties)
+        taken = min(tied, room // size)
+        if taken < tied:
+            _keep_first(layer.ties, taken)
+        layer.layer.marks |= layer.ties
+        room -= taken * size
+        if taken < tied:
+            return True
+    return room == 0
+
+
+def _keep_first(bits: Bits, left: int) -> None:
+    """Clear all set bits but the first few that are `left` to keep."""
+    for start in range(0, len(bits), _STEP):
+        piece = bits[start : start + _STEP]
+        here = count(piece)
+        if here > left:
+            flat = np.unpackbits(piece, bitorder="little")
+            flat[np.flatnonzero(flat)[left:]] = 0
+            piece[:] = pack(flat.view(np.bool_))
+        left -= min(here, left)
+
+
+def _prefix(scores: Floats, sizes: Integers, room: int) -> Booleans:
+    """The longest prefix of the candidates, best first and earlier first among equals, that fits."""
+    if len(sizes) and sizes.min() == sizes.max():
+        room //= int(sizes[0])
+        if room >= len(scores):
+            return np.ones(len(scores), np.bool_)
+        if room == 0:
+            return np.zeros(len(scores), np.bool_)
+        last = np.partition(scores, len(scores) - room)[len(scores) - room]
+        chosen = scores > last
+        ties = np.flatnonzero(scores == last)
+        chosen[ties[: room - np.count_nonzero(chosen)]] = True
+        return chosen
+    order = np.argsort(-scores, kind="stable")
+    chosen = np.zeros(len(scores), np.bool_)
+    chosen[order[: np.searchsorted(np.cumsum(sizes[order]), room, side="right")]] = True
+    return chosen
+
+
+def _unreachable(layers: Sequence[Tiled], fronts: int) -> UnreachableSparsity:
+    total = sum(layer.weights for layer in layers)
+    least = fronts or min(layer.tiling.size for layer in layers)
+    # Rounded down, so that what is printed can be asked for.
+    highest = math.floor((1 - least / total) * 10**6) / 10**6
+    where = printable(layers[0].name) if len(layers) == 1 else f"each of {len(layers)} layers"
+    message = (
+        f"the sparsity cannot be reached: the best block of {where} takes {least:,} of "
+        f"{total:,} weights; the highest sparsity reachable is {highest}"
+    )
+    if fronts:
+        message += " (--allow-empty-layers lifts this)"
+    return UnreachableSparsity(message, highest)

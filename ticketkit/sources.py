@@ -1,0 +1,88 @@
+"""Where a draw takes its weights from: a live network, or a checkpoint of which one tensor is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+
+from ticketkit.checkpoint import Checkpoint, digest_of
+from ticketkit.errors import UsageError, WeightsError, printable
+from ticketkit.layer import Layer
+from ticketkit.mask import unwrap
+from ticketkit.prunable import Tensor, of_network
+from ticketkit.torchfile import dtype_name, raw_of
+
+
+class Source(Protocol):
+    """What a draw asks of its source."""
+
+    def tensors(self) -> Iterable[Tensor]:
+        """What is known of each parameter without reading it."""
+
+    def weight(self, layer: Layer) -> torch.Tensor:
+        """A prunable weight in its own shape."""
+
+    def digest(self) -> str:
+        """SHA-256 over the weights."""
+
+
+def source_of(model: torch.nn.Module | Checkpoint) -> Source:
+    """The source that a network or an open checkpoint is."""
+    if isinstance(model, Checkpoint):
+        return _CheckpointSource(model)
+    if isinstance(model, torch.nn.Module):
+        return _NetworkSource(model)
+    raise UsageError(
+        "a ticket is drawn from a torch.nn.Module or a checkpoint opened by "
+        f"ticketkit.open_checkpoint, found {type(model).__name__}"
+    )
+
+
+class _NetworkSource:
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = unwrap(model)
+        self._parameters = dict(self._model.named_parameters(remove_duplicate=False))
+
+    def tensors(self) -> Iterable[Tensor]:
+        return of_network(self._model)
+
+    def weight(self, layer: Layer) -> torch.Tensor:
+        return _rankable(layer.name, self._parameters[layer.name])
+
+    def digest(self) -> str:
+        state = {n: t for n, t in self._model.state_dict().items() if torch.is_tensor(t)}
+        dtypes = {name: dtype_name(tensor) for name, tensor in state.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return digest_of(sorted(state), dtypes, shapes, lambda name: raw_of(state[name]))
+
+
+class _CheckpointSource:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def tensors(self) -> Iterable[Tensor]:
+        return self._checkpoint.tensors()
+
+    def weight(self, layer: Layer) -> torch.Tensor:
+        return _rankable(layer.name, self._checkpoint[layer.name])
+
+    def digest(self) -> str:
+        return self._checkpoint.digest()
+
+
+def _rankable(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """The weight, if it has values that can be ranked."""
+    shown = printable(name)
+    if weight.is_meta:
+        raise WeightsError(f"{shown}: a meta tensor has a shape but no values; load weights first")
+    if weight.layout != torch.strided or weight.is_quantized:
+        kind = "quantised" if weight.is_quantized else str(weight.layout)
+        raise WeightsError(f"{shown}: {kind} weights cannot be ranked; prune before converting")
+    if not weight.is_floating_point() and not weight.is_complex():
+        raise WeightsError(
+            f"{shown}: {weight.dtype} weights cannot be ranked; expected floating numbers "
+            "(--exclude spares it)"
+        )
+    return weight.detach()

@@ -1,0 +1,184 @@
+"""One safetensors file: checked, mapped into memory, and read without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ticketkit.errors import CheckpointError, printable, some
+
+if TYPE_CHECKING:
+    import torch
+
+# Names of dtypes in safetensors, and in torch.
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "C128": "complex128",
+}
+_LONGEST_NAME = 512
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of the file: where its bytes are, and what they mean."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element (for an empty tensor 1)."""
+        return (self.stop - self.start) // max(1, math.prod(self.shape)) or 1
+
+
+class TensorFile:
+    """A safetensors file, its tensors in the order in which their bytes lie."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.head, header = _read_header(path)
+        self.metadata: dict[str, str] = header.pop("__metadata__", {})
+        base = len(self.head)
+        found = {
+            name: Entry(
+                entry["dtype"],
+                tuple(entry["shape"]),
+                base + entry["data_offsets"][0],
+                base + entry["data_offsets"][1],
+            )
+            for name, entry in header.items()
+        }
+        self.entries = dict(sorted(found.items(), key=lambda item: item[1].start))
+        check_names(path, self.entries)
+        with path.open("rb") as file:
+            # A private map: a plugin that writes to a weight changes its own copy, not the file.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    def bytes_of(self, name: str) -> memoryview:
+        """The raw bytes of a tensor, not copied."""
+        entry = self.entries[name]
+        return memoryview(self._map)[entry.start : entry.stop]
+
+    def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        """A tensor's bits as unsigned integers, in its shape: no dtype is too new to be compared."""
+        entry = self.entries[name]
+        flat = np.frombuffer(self.bytes_of(name), np.uint8)
+        unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(entry.itemsize)
+        if unsigned is None:
+            return flat.reshape(*entry.shape, entry.itemsize)
+        return flat.view(unsigned).reshape(entry.shape)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A tensor over the mapped bytes."""
+        import torch
+
+        entry = self.entries[name]
+        dtype = getattr(torch, DTYPES.get(entry.dtype, ""), None)
+        if dtype is None:
+            raise CheckpointError(
+                f"{printable(str(self.path))}: {printable(name)}: dtype {entry.dtype} is not "
+                "supported"
+            )
+        if not math.prod(entry.shape):
+            return torch.empty(entry.shape, dtype=dtype)
+        data: Any = self._map
+        start = entry.start
+        if start % dtype.itemsize:  # readable all the same, at the cost of a copy
+            data, start = bytearray(self.bytes_of(name)), 0
+        count = math.prod(entry.shape)
+        return torch.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(entry.shape)
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse tensor names that are not printable text of at most 512 characters."""
+    bad = [
+        name
+        for name in names
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME or not name.isprintable()
+    ]
+    if bad:
+        shown = some((str(name)[:80] for name in bad), 3)
+        raise CheckpointError(f"{printable(str(path))}: tensor names that are no names: {shown}")
+
+
+def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    shown = printable(str(path))
+    with path.open("rb") as file:
+        length = file.read(8)
+        # safetensors refuses a longer header too; asked first, so that no memory is taken for it
+        if int.from_bytes(length, "little") > 100 * 2**20:
+            raise CheckpointError(f"{shown}: malformed safetensors: the header is over 100 MiB")
+        head = length + file.read(int.from_bytes(length, "little"))
+    header = _parsed(shown, head)
+    _check_length(shown, head, header, path.stat().st_size)
+    try:
+        with safe_open(str(path), framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{shown}: malformed safetensors: {error}") from None
+    return head, header
+
+
+def _parsed(shown: str, head: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise CheckpointError(f"{shown}: malformed safetensors: twice in it: {some(twice)}")
+        return dict(pairs)
+
+    try:
+        header = json.loads(head[8:].decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON object")
+    if "dtype" in header.get("__metadata__", ()):
+        raise CheckpointError(f"{shown}: malformed safetensors: a tensor named '__metadata__'")
+    return header
+
+
+def _check_length(shown: str, head: bytes, header: dict[str, Any], size: int) -> None:
+    """Tell a file that was cut short from other damage, which safetensors finds."""
+    ends = [e["data_offsets"][1] for e in header.values() if _has_offsets(e)]
+    expected = len(head) + max((end for end in ends if isinstance(end, int)), default=0)
+    if size < expected:
+        raise CheckpointError(
+            f"{shown}: truncated: expected {expected:,} bytes, found {size:,}; fetch it again"
+        )
+
+
+def _has_offsets(entry: Any) -> bool:
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    return isinstance(offsets, list) and len(offsets) == 2

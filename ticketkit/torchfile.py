@@ -1,0 +1,199 @@
+"""Checkpoints that torch.save wrote: plain or wrapped, zip or legacy."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from ticketkit.archive import globals_of
+from ticketkit.checkpoint import Checkpoint
+from ticketkit.errors import CheckpointError, UsageError, near, printable, some
+from ticketkit.files import Output
+from ticketkit.mask import Mask
+from ticketkit.tensorfile import DTYPES, check_names
+from ticketkit.zeroing import layout, zero_
+
+# Where other tools put the weights, in the order in which they are looked for.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+_NAMES = {getattr(torch, name): key for key, name in DTYPES.items() if hasattr(torch, name)}
+_UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
+
+
+class TorchCheckpoint(Checkpoint):
+    """A file of torch.save, and the state dict in it."""
+
+    def __init__(self, path: Path, form: str, key: str | None) -> None:
+        super().__init__(path, form)
+        self._whole = _load(path, form)
+        self.key = _wrapper(path, self._whole, key)
+        state = self._whole if self.key is None else self._whole[self.key]
+        self._state: Mapping[str, Any] = state
+        self._tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+        check_names(path, self._tensors)
+        for name, tensor in self._tensors.items():
+            _check_storage(path, name, tensor)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._tensors[name]
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    @cached_property
+    def dtypes(self) -> dict[str, str]:
+        return {n: _NAMES.get(t.dtype, str(t.dtype)) for n, t in self._tensors.items()}
+
+    @cached_property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        groups: dict[object, list[str]] = {}
+        for name, tensor in self._tensors.items():
+            groups.setdefault(_identity(name, tensor), []).append(name)
+        return {names[0]: tuple(names[1:]) for names in map(sorted, groups.values()) if names[1:]}
+
+    def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        return raw_of(self._tensors[name])
+
+    def write(self, output: Output, mask: Mask, aliases: Mapping[str, tuple[str, ...]]) -> list[str]:
+        pruned = {name: _pruned(self._tensors[name], mask[name]) for name in mask}
+        for name, others in aliases.items():
+            pruned |= dict.fromkeys(others, pruned[name])
+        if output.path.suffix == ".safetensors":
+            return self._convert(output, {**self._tensors, **pruned})
+        state = _with(self._state, pruned)
+        whole = state if self.key is None else _with(self._whole, {self.key: state})
+        with output.writing(self.path.stat().st_size) as file:
+            _save(whole, file, zipped=self.form == "zip")
+        return []
+
+    def _convert(self, output: Output, tensors: dict[str, torch.Tensor]) -> list[str]:
+        from safetensors.torch import save
+
+        data = save({n: t.detach().clone().contiguous() for n, t in tensors.items()}, {"format": "pt"})
+        with output.writing(len(data)) as file:
+            file.write(data)
+        left = [str(name) for name in self._state if name not in tensors]
+        return left + [str(k) for k in self._whole if self.key is not None and k != self.key]
+
+
+def raw_of(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+    """A tensor's bits as unsigned integers, in its shape and in C order."""
+    plain = tensor.detach().cpu().contiguous()
+    unsigned = _UNSIGNED.get(plain.element_size())
+    if unsigned is None:  # complex128
+        return np.asarray(torch.view_as_real(plain).contiguous().view(torch.uint64).numpy())
+    return np.asarray(plain.view(unsigned).numpy())
+
+
+def dtype_name(tensor: torch.Tensor) -> str:
+    """The dtype as safetensors names it."""
+    return _NAMES.get(tensor.dtype, str(tensor.dtype))
+
+
+def _load(path: Path, form: str) -> Any:
+    shown = printable(str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of dtypes and storages that old files are made of
+            return torch.load(path, "cpu", weights_only=True, mmap=form == "zip")
+    except pickle.UnpicklingError as error:
+        asked = [name for name in globals_of(path) if not _is_known(name)]
+        wanted = f"it asks for {some(asked)}" if asked else str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{shown}: refused: to read it, code would have to run: {wanted}. Where it was made, "
+            "save the weights alone: torch.save(model.state_dict(), PATH)"
+        ) from None
+    except (MemoryError, RecursionError) as error:
+        raise CheckpointError(f"{shown}: too large or too deep to read: {error}") from None
+    except Exception as error:  # noqa: BLE001  torch.load raises many kinds on a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{shown}: damaged or truncated: {reason}; fetch it again") from None
+
+
+def _is_known(name: str) -> bool:
+    """Whether torch itself rebuilds tensors with this global."""
+    return name.startswith(("torch._utils.", "torch.storage.", "collections.OrderedDict")) or (
+        name.startswith("torch.") and name.count(".") == 1
+    )
+
+
+def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
+    """The entry of `whole` that holds the weights; None where `whole` is the state dict."""
+    shown = printable(str(path))
+    if not isinstance(whole, Mapping):
+        kind = type(whole).__name__
+        raise CheckpointError(f"{shown}: holds a {kind}, where a mapping of names was expected")
+    states = [k for k, v in whole.items() if isinstance(k, str) and _is_state(v)]
+    if key is not None:
+        if key in states:
+            return key
+        listed = f"its entries with weights: {some(states, 12)}" if states else "it is a plain state dict"
+        raise UsageError(f"{shown}: no weights under {printable(key)!r}; {listed}{near(key, states)}")
+    for name in _WRAPPERS:
+        if name in states:
+            return name
+    if _is_state(whole):
+        return None
+    if states:
+        raise CheckpointError(f"{shown}: choose an entry with --checkpoint-key: {some(states, 12)}")
+    raise CheckpointError(f"{shown}: no tensors in it; it holds {some(map(str, whole), 8) or 'nothing'}")
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values())
+
+
+def _check_storage(path: Path, name: str, tensor: torch.Tensor) -> None:
+    """Refuse a tensor that claims more elements than its file holds for it."""
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+        return
+    claimed = tensor.numel() * tensor.element_size()
+    stored = tensor.untyped_storage().nbytes()
+    if claimed > stored:
+        raise CheckpointError(
+            f"{printable(str(path))}: {printable(name)}: shape {list(tensor.shape)} claims "
+            f"{claimed:,} bytes, but {stored:,} are stored (an expanded tensor)"
+        )
+
+
+def _identity(name: str, tensor: torch.Tensor) -> object:
+    if tensor.is_meta or tensor.layout != torch.strided or not tensor.numel():
+        return name
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _pruned(tensor: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        pruned = tensor.detach().clone(memory_format=torch.preserve_format)
+        zero_(pruned, layout(keep, pruned))
+    if isinstance(tensor, torch.nn.Parameter):
+        return torch.nn.Parameter(pruned, tensor.requires_grad)
+    return pruned
+
+
+def _with(mapping: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
+    """A copy of a mapping of the same type, attributes and order, with some values changed."""
+    copied: Any = copy.copy(mapping)
+    for name, value in changed.items():
+        copied[name] = value
+    return copied
+
+
+def _save(whole: Any, file: IO[bytes], *, zipped: bool) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.save(whole, file, _use_new_zipfile_serialization=zipped)
+    except RuntimeError as error:  # how torch tells that the file could not be written
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise OSError(str(error).splitlines()[0]) from error
+
