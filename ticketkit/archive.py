@@ -19,7 +19,7 @@ from ticketkit.files import check_input
 _MOST_MEMBERS = 200_000
 _LONGEST_ENTRY = 2048
 _HEADS = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'",
+    b"version https://git-lfs": "a Git LFS pointer, not the file; fetch it with 'git lfs pull'",
     b"<!doctype": "an HTML page, not a checkpoint; the download was answered with a web page",
     b"<html": "an HTML page, not a checkpoint; the download was answered with a web page",
 }
@@ -42,7 +42,9 @@ def form_of(path: Path) -> str:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{":
         if length + 8 > size:
-            raise CheckpointError(f"{shown}: truncated: expected {length + 8} bytes or more, found {size}")
+            raise CheckpointError(
+                f"{shown}: truncated: expected {length + 8} bytes or more, found {size}"
+            )
         return "safetensors"
     raise CheckpointError(
         f"{shown}: not a checkpoint: neither safetensors nor a file of torch.save (it starts with "
@@ -88,7 +90,9 @@ def _check_zip(path: Path, size: int) -> None:
     roots = {m.filename.partition("/")[0] for m in members}
     stray = [m.filename for m in members if _leaves(m.filename)]
     if stray or len(roots) != 1:
-        raise CheckpointError(f"{shown}: members outside one folder: {some(stray or sorted(roots))}")
+        raise CheckpointError(
+            f"{shown}: members outside one folder: {some(stray or sorted(roots))}"
+        )
     if not any(m.filename.endswith("/data.pkl") for m in members):
         raise CheckpointError(f"{shown}: a zip archive, but not one of torch.save: no data.pkl")
 
@@ -99,7 +103,9 @@ def _check_directory(path: Path, size: int) -> None:
         file.seek(max(0, size - 2**17))
         tail = file.read()
     end = tail.rfind(b"PK\x05\x06")
-    members, length = struct.unpack_from("<HI", tail, end + 10) if 0 <= end <= len(tail) - 22 else (0, 0)
+    members, length = (
+        struct.unpack_from("<HI", tail, end + 10) if 0 <= end <= len(tail) - 22 else (0, 0)
+    )
     wide = tail.rfind(b"PK\x06\x06")
     if 0 <= wide <= len(tail) - 56:
         members, length = struct.unpack_from("<QQ", tail, wide + 32)
@@ -137,11 +143,11 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
             elif opcode.name == "STACK_GLOBAL":
                 yield ".".join(strings[-2:])
             elif "GET" in opcode.name:
-                strings.append(memo.get(int(argument), "?"))
+                strings.append(memo.get(int(str(argument)), "?"))
             elif opcode.name == "MEMOIZE":
                 memo[len(memo)] = strings[-1] if strings else "?"
             elif "PUT" in opcode.name:
-                memo[int(argument)] = strings[-1] if strings else "?"
+                memo[int(str(argument))] = strings[-1] if strings else "?"
             elif isinstance(argument, str):
                 strings.append(argument)
     except ValueError:  # not a whole pickle: what was found so far is what there is

@@ -89,7 +89,9 @@ class BlockBits:
         tiling = self.tiling
         if tiling.equal:
             return count(self.blocks) * tiling.size
-        spans = ((span, bits_between(self.blocks, span.first, span.last)) for span in tiling.spans())
+        spans = (
+            (span, bits_between(self.blocks, span.first, span.last)) for span in tiling.spans()
+        )
         return sum(int((keep * tiling.sizes(span)).sum()) for span, keep in spans)
 
     @property

@@ -32,7 +32,7 @@ _FLOATING = ("F", "BF", "C")
 
 
 class Checkpoint(Mapping[str, "torch.Tensor"]):
-    """The tensors of a checkpoint by name, in the file's order; each is read when it is asked for."""
+    """The tensors of a checkpoint by name, in the file's order; each is read when asked for."""
 
     def __init__(self, path: Path, form: str) -> None:
         self.path = path
@@ -60,9 +60,12 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """A tensor's bits as unsigned integers, in its shape and in C order."""
 
     @abstractmethod
-    def write(self, output: Output, mask: Mask, aliases: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """Write this checkpoint with the removed weights +0.0, in the form that the output's name
-        asks for; the rest is bit-equal and in the same order. Returns what was left behind."""
+    def write(self, output: Output, mask: Mask) -> list[str]:
+        """Write this checkpoint with the removed weights +0.0, the rest bit-equal and in order.
+
+        The form stays, but for a `.pt` file whose output is named `.safetensors`: that is
+        converted. Returns the names of what a conversion left behind.
+        """
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
@@ -143,37 +146,39 @@ class SafetensorsCheckpoint(Checkpoint):
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
         return self.file.raw(name)
 
-    def write(self, output: Output, mask: Mask, aliases: Mapping[str, tuple[str, ...]]) -> list[str]:
-        size = self.path.stat().st_size
-        with output.writing(size) as file:
+    def write(self, output: Output, mask: Mask) -> list[str]:
+        with output.writing(self.path.stat().st_size) as file:
             file.write(self.file.head)
             for name in self.file.entries:
                 if name in mask:
-                    kept = np.where(_mask_like(mask, name, self.raw(name)), self.raw(name), 0)
-                    file.write(kept.astype(self.raw(name).dtype, copy=False).data)
+                    file.write(_masked(self.file.raw(name), mask.packed(name).unpack()).data)
                 else:
                     file.write(self.file.bytes_of(name))
         return []
 
 
-def _mask_like(mask: Mask, name: str, raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    keep = mask.packed(name).unpack()
-    return keep.reshape(keep.shape + (1,) * (raw.ndim - keep.ndim))
+def _masked(
+    raw: np.ndarray[Any, np.dtype[Any]], keep: np.ndarray[Any, np.dtype[np.bool_]]
+) -> np.ndarray[Any, np.dtype[Any]]:
+    wide = keep.reshape(*keep.shape, *(1,) * (raw.ndim - keep.ndim))
+    return np.where(wide, raw, raw.dtype.type(0))
 
 
 def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
     """Open a checkpoint: a `.safetensors` file, or what torch.save wrote (zip or legacy).
 
-    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`. The file is checked before
-    torch sees it, and is never allowed to run code. Raises an `InputError` that says what is wrong.
+    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`. The file is checked
+    before torch sees it, and is never allowed to run code. Raises an `InputError` that says what
+    is wrong.
     """
     path = Path(path)
     form = form_of(path)
     if form == "safetensors":
         if key is not None:
-            raise UsageError(f"{printable(str(path))} is a safetensors file: it has no entries to choose")
+            raise UsageError(
+                f"{printable(str(path))} is a safetensors file: it has no entries to choose"
+            )
         return SafetensorsCheckpoint(path)
     from ticketkit.torchfile import TorchCheckpoint
 
     return TorchCheckpoint(path, form, key)
-

@@ -183,7 +183,9 @@ class _Job:
                 return None
             if set(shares) != set(self._layers):
                 odd = sorted(set(shares) ^ set(self._layers))
-                raise ValueError(f"budgets must name every layer and no other; differs in {some(odd)}")
+                raise ValueError(
+                    f"budgets must name every layer and no other; differs in {some(odd)}"
+                )
             for name, share in shares.items():
                 size = self._layers[name].size
                 if type(share) is not int or not 0 <= share <= size:

@@ -29,7 +29,7 @@ def sha256(*pieces: bytes | memoryview) -> str:
 
 
 def check_input(path: Path) -> int:
-    """The size in bytes of a regular, readable, non-empty file; an `InputError` for anything else."""
+    """The bytes in a regular, readable, non-empty file; an `InputError` for anything else."""
     shown = printable(str(path))
     try:
         found = path.stat()

@@ -37,14 +37,14 @@ class Hold:
         self._model = model
         self._held: dict[str, _Held] = {}
         self._hooks: list[RemovableHandle] = []
-        self._bind()
-        covered = {id(held.parameter) for held in self._held.values()}
-        for module in unwrap(model).modules():
-            if any(id(parameter) in covered for parameter in module.parameters(recurse=False)):
-                after_load = _AfterLoad(self._bind)
-                self._hooks.append(module.register_load_state_dict_post_hook(after_load))
-        for optimizer in optimizers:
-            self.add(optimizer)
+        try:
+            self._bind()
+            self._follow_loads()
+            for optimizer in optimizers:
+                self.add(optimizer)
+        except BaseException:
+            self.remove()  # or hooks that nobody has a handle to would stay
+            raise
 
     def add(self, optimizer: torch.optim.Optimizer) -> None:
         """Mask the weights after each step of `optimizer` too."""
@@ -57,7 +57,7 @@ class Hold:
         """Write +0.0 to every removed weight now."""
         with torch.no_grad():
             for held in self._held.values():
-                held.zero_(held.parameter)
+                held.zeros.write(held.parameter)
 
     def remove(self) -> None:
         """Let go: the weights stay as they are, and train freely from here on."""
@@ -77,6 +77,13 @@ class Hold:
     ) -> None:
         self.remove()
 
+    def _follow_loads(self) -> None:
+        covered = {id(held.parameter) for held in self._held.values()}
+        for module in unwrap(self._model).modules():
+            if any(id(parameter) in covered for parameter in module.parameters(recurse=False)):
+                after_load = _AfterLoad(self._bind)
+                self._hooks.append(module.register_load_state_dict_post_hook(after_load))
+
     def _bind(self) -> None:
         """Hold the network's parameters as they are now, and apply the mask.
 
@@ -92,26 +99,34 @@ class Hold:
 
 
 class _Held:
-    """One parameter, its mask, and the hook that masks its gradient."""
+    """One parameter, its zeros, and the hook that keeps them in its gradient."""
 
     def __init__(self, parameter: torch.Tensor, mask: torch.Tensor) -> None:
         self.parameter = parameter
-        self.mask = mask
+        self.zeros = _Zeros(mask)
         # torch hooks only what requires gradients; a parameter frozen now may be thawed later.
         required = parameter.requires_grad
         parameter.requires_grad_(True)
-        self.hook = parameter.register_post_accumulate_grad_hook(self._mask_gradient)
+        # Python never frees a cycle that leads through torch's hooks: this one must not lead back.
+        self.hook = parameter.register_post_accumulate_grad_hook(self.zeros.write_to_gradient)
         parameter.requires_grad_(required)
 
-    def zero_(self, tensor: torch.Tensor) -> None:
-        if self.mask.device != tensor.device:  # the network has moved to another device
-            self.mask = self.mask.to(tensor.device)
-        zero_(tensor, self.mask)
 
-    def _mask_gradient(self, parameter: torch.Tensor) -> None:
+class _Zeros:
+    """Where one parameter has its zeros; knows nothing of the parameter itself."""
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        self._mask = mask
+
+    def write(self, tensor: torch.Tensor) -> None:
+        if self._mask.device != tensor.device:  # the network has moved to another device
+            self._mask = self._mask.to(tensor.device)
+        zero_(tensor, self._mask)
+
+    def write_to_gradient(self, parameter: torch.Tensor) -> None:
         if parameter.grad is not None:
             with torch.no_grad():
-                self.zero_(parameter.grad)
+                self.write(parameter.grad)
 
 
 class _AfterLoad:
@@ -130,4 +145,3 @@ class _AfterLoad:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:
         return getattr, (contextlib.nullcontext(), "__exit__")
-

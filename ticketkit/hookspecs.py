@@ -90,7 +90,7 @@ def ticketkit_allocations() -> Iterable[type[Allocation]]:  # type: ignore[empty
 
 
         class HalfFirst(ticketkit.Allocation):
-            \"\"\"Half of each layer in the first half of the network, by name; none elsewhere.\"\"\"
+            \"\"\"Half of each layer in the first half of the network; none elsewhere.\"\"\"
 
             name = "half-first"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ticketkit.bits import Bits, BlockBits, PackedBits
+from ticketkit.bits import Bits, BlockBits, PackedBits, pack
 from ticketkit.errors import InputError, MismatchError, near, printable, some
 
 if TYPE_CHECKING:
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from ticketkit.holding import Hold
 
+
 class Mask(Mapping[str, "torch.Tensor"]):
     """An immutable mapping of parameter name to boolean keep-tensor, in code-point order of names.
 
-    It holds one bit a weight, or one a block; `mask[name]` unpacks to a CPU bool tensor of the parameter's own
+    It holds one bit a weight, or one a block; `mask[name]` unpacks to a CPU bool tensor of the
+    parameter's own
     shape, True where the weight is kept. Build one from boolean (or 0/1) tensors or arrays:
 
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [False, False]])})
@@ -138,7 +140,7 @@ class Mask(Mapping[str, "torch.Tensor"]):
         return {name: found[name] for name in self}
 
     def check_fits(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise a `MismatchError` naming up to five differences unless every name and shape fits."""
+        """Raise a `MismatchError` with up to five differences unless all names and shapes fit."""
         missing = [name for name in self if name not in shapes]
         wrong = [
             f"{name}: {list(shape)} in the mask, {list(shapes[name])} found"
@@ -169,14 +171,23 @@ def _packed(name: str, keep: Any) -> PackedBits | BlockBits:
     """Pack whatever was given as the keep-bits of one parameter."""
     if isinstance(keep, PackedBits | BlockBits):
         return keep
-    array = keep.detach().cpu().numpy() if hasattr(keep, "detach") else np.asarray(keep)
+    array = _array(keep)
     if array.dtype != np.bool_:
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise InputError(
-                f"{printable(name)}: a mask is bool or 0 and 1; found {array.dtype} with other values"
+                f"{printable(name)}: a mask is bool or 0 and 1; found other {array.dtype}"
             )
         array = array.astype(np.bool_)
-    return PackedBits.pack(array)
+    return PackedBits(tuple(array.shape), pack(array))
+
+
+def _array(keep: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    if not hasattr(keep, "detach"):
+        return np.asarray(keep)
+    tensor = keep.detach().cpu()
+    # NumPy knows neither bfloat16 nor the 8-bit floats.
+    narrow = tensor.is_floating_point() and tensor.element_size() < 4
+    return np.asarray((tensor.float() if narrow else tensor).resolve_conj())
 
 
 def _tensors(

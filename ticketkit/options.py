@@ -61,7 +61,7 @@ def spec_of(part: Part) -> str:
 
 def options_of(part: type[Part]) -> list[Option]:
     """A part's options, from its dataclass fields."""
-    hints = _hints(part) if dataclasses.is_dataclass(part) else {}
+    hints = _hints(part)
     return [
         Option(field.name, _type_name(hints[field.name]), _default(field))
         for field in _fields(part).values()
@@ -81,7 +81,7 @@ def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
 
 def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
     options = _parsed(text, spec)
-    hints = _hints(maker) if dataclasses.is_dataclass(maker) else {}
+    hints = _hints(maker)
     known = list(_fields(maker))
     for name in options:
         if name not in known:
@@ -89,7 +89,9 @@ def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
             raise UsageError(
                 f"{spec!r}: no option {printable(name)!r}; {choices}{near(name, known)}"
             )
-    values = {name: _value(text, hints[name], f"{spec!r}: {name}") for name, text in options.items()}
+    values = {
+        name: _value(text, hints[name], f"{spec!r}: {name}") for name, text in options.items()
+    }
     try:
         return maker(**values)
     except UsageError:
@@ -119,6 +121,8 @@ def _fields(part: object) -> dict[str, dataclasses.Field[Any]]:
 
 
 def _hints(part: object) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(part):
+        return {}
     try:
         return typing.get_type_hints(part)
     except Exception as error:

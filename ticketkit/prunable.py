@@ -121,7 +121,7 @@ def of_network(model: torch.nn.Module) -> list[Tensor]:
     """The parameters of a network, told apart by the modules that own them."""
     roles = _roles(model)
     names: dict[int, list[str]] = {}
-    parameters: dict[int, torch.Tensor] = {}
+    parameters: dict[int, torch.nn.Parameter] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
         parameters[id(parameter)] = parameter
@@ -140,7 +140,7 @@ def find_head(names: Iterable[str]) -> str | None:
     Its module is called fc, classifier, head and the like, or is the last index under
     `classifier.` or `heads.`; of several the last by natural name order.
     """
-    listed = sorted(names, key=_natural)
+    listed = sorted(names, key=natural)
     last_under: dict[str, int] = {}
     for name in listed:
         if match := _INDEXED.fullmatch(name):
@@ -159,7 +159,7 @@ def _is_head(name: str, last_under: Mapping[str, int]) -> bool:
     return bool(path) and path[-1] in _HEAD_NAMES
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """Numbers in names in numerical order."""
     pieces = re.split(r"(\d+)", name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces if p]
@@ -183,9 +183,7 @@ def _matching(globs: Iterable[str], names: Mapping[str, Tensor]) -> set[str]:
     return matched
 
 
-def _reason(
-    tensor: Tensor, head: str | None, included: set[str], excluded: set[str]
-) -> str | None:
+def _reason(tensor: Tensor, head: str | None, included: set[str], excluded: set[str]) -> str | None:
     if tensor.name in excluded:
         return "excluded"
     if tensor.name in included and tensor.shape:

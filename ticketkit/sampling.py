@@ -16,6 +16,8 @@ from ticketkit.tiling import Floats
 
 # Up to this many blocks are all collected: a bracket would save nothing.
 FEW = 200_000
+# Blocks in a sample of a larger network: one in 256, but not fewer or more than these.
+_FEWEST, _MOST = 2**16, 2**20
 # A bracket that holds a greater share than this of the sample is an edge of equal scores.
 _HEAVY = 0.03
 # At this margin, in standard deviations, brackets stop guessing at ties and take in everything.
@@ -63,13 +65,11 @@ class Sample:
 
     @classmethod
     def draw(cls, layers: Sequence[Tiled], scores: Mapping[str, torch.Tensor]) -> Sample:
-        """Sample every layer evenly. What is drawn decides the speed of a selection, never its result."""
+        """Sample every layer evenly: it decides a selection's speed, never its result."""
         generator = np.random.default_rng(0)
         blocks = sum(layer.tiling.count for layer in layers)
-        wanted = max(FEW, min(blocks // 256, 5 * FEW))
-        wanted = min(wanted, max(8192, blocks // 32))
-        if blocks <= FEW:  # all will be collected; only the dtype of their scores is of interest
-            wanted = 1
+        # Where all are collected, only the dtype of their scores is of interest.
+        wanted = 1 if blocks <= FEW else min(max(_FEWEST, blocks // 256), _MOST)
         drawn, weights = [], []
         for layer in layers:
             share = min(layer.tiling.count, -(-wanted * layer.tiling.count // max(1, blocks)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -61,7 +62,8 @@ class Scores(Mapping[str, torch.Tensor]):
         if self._criterion.elementwise:
             return _Elementwise(ask, layer.present(weight).reshape(-1))
         whole = _ranked(layer.present(weight))
-        _check_weights(whole, layer.name)
+        if not _finite(whole):
+            _refuse(whole, layer.name)
         return TensorReader(ask(whole))
 
 
@@ -108,7 +110,8 @@ class _Elementwise:
 
     def _score(self, piece: torch.Tensor) -> Floats:
         piece = _ranked(piece)
-        _check_weights(piece, self._ask.layer.name, self._flat)
+        if not _finite(piece):
+            _refuse(self._flat, self._ask.layer.name)
         scores: Floats = self._ask(piece).numpy()
         return scores
 
@@ -119,43 +122,40 @@ class _Question:
     def __init__(self, criterion: Criterion, layer: Layer, seed: int) -> None:
         self.layer = layer
         self._criterion = criterion
-        self._seed = seed
+        self._context = Context(layer.name, seed)
+        self._where = f"score for {printable(layer.name)}"
 
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
         before = weight._version
         with blamed(self._criterion):
-            scores = self._criterion.score(weight, Context(self.layer.name, self._seed))
+            scores = self._criterion.score(weight, self._context)
             if weight._version != before:
                 raise ValueError(f"{self._where} changed the weights it was given to score")
             return _checked(scores, weight.shape, self._where)
 
-    @property
-    def _where(self) -> str:
-        return f"score for {printable(self.layer.name)}"
-
 
 def _ranked(weight: torch.Tensor) -> torch.Tensor:
     """The weights as real float32 or float64, on the CPU: what criteria are given."""
-    weight = weight.detach().to("cpu")
+    if weight.requires_grad or not weight.is_cpu:
+        weight = weight.detach().cpu()
     if weight.is_complex():
         weight = weight.abs()
     return weight if weight.dtype in (torch.float32, torch.float64) else weight.float()
 
 
-def _check_weights(piece: torch.Tensor, name: str, whole: torch.Tensor | None = None) -> None:
+def _finite(values: torch.Tensor) -> bool:
     # A sum is finite only if all its terms are, and costs a fifth of asking each of them.
-    if torch.isfinite(piece.sum()):
-        return
-    bad = int((~torch.isfinite(piece)).sum())
-    if bad:
-        everything = piece if whole is None else whole
-        count = int((~torch.isfinite(_ranked(everything))).sum())
-        raise WeightsError(
-            f"{printable(name)}: {count:,} of {everything.numel():,} weights are NaN or infinite"
-        )
+    return math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
 
 
-def _checked(scores: Any, shape: torch.Size, what: str) -> torch.Tensor:
+def _refuse(weight: torch.Tensor, name: str) -> NoReturn:
+    bad = int((~torch.isfinite(_ranked(weight))).sum())
+    raise WeightsError(
+        f"{printable(name)}: {bad:,} of {weight.numel():,} weights are NaN or infinite"
+    )
+
+
+def _checked(scores: object, shape: torch.Size, what: str) -> torch.Tensor:
     """Scores as a CPU float32 or float64 tensor of the right shape, all finite."""
     if not isinstance(scores, torch.Tensor):
         raise TypeError(f"{what} returned {type(scores).__name__}, where a tensor was expected")
@@ -166,6 +166,6 @@ def _checked(scores: Any, shape: torch.Size, what: str) -> torch.Tensor:
     if not scores.is_floating_point():
         raise TypeError(f"{what} returned {scores.dtype}, where a floating dtype was expected")
     scores = _ranked(scores)
-    if not torch.isfinite(scores.sum()) and not torch.isfinite(scores).all():
+    if not _finite(scores):
         raise ValueError(f"{what} returned NaN or infinite scores")
     return scores

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from ticketkit.errors import UnreachableSparsity, printable
 from ticketkit.bits import Bits, count, pack
+from ticketkit.errors import UnreachableSparsity, printable
 from ticketkit.mask import Mask
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
@@ -54,7 +55,7 @@ def select_tiles(
 
     `block(shape)` is the size of a block in a layer of that presented shape. Each layer's best
     block stands at the front of the ranking unless the budget allows empty layers. Positions
-    outside `within` are in no block. Shapes of `scores`, `within` and the result are presented ones.
+    outside `within` are in no block. All shapes are presented ones.
     """
     layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
     for names, keep in budget.groups(list(layers)):
@@ -66,7 +67,9 @@ def _tiled(
     name: str, block: Block, scores: Mapping[str, torch.Tensor], within: Mask | None
 ) -> Tiled:
     shape = shape_of(scores, name)
-    return Tiled(name, Tiling.of(name, shape, block(shape)), within.packed(name) if within else None)
+    return Tiled(
+        name, Tiling.of(name, shape, block(shape)), within.packed(name) if within else None
+    )
 
 
 def _rank(
@@ -86,7 +89,7 @@ def _rank(
         above = sum(layer.above for layer in found)
         fronts = 0 if allow_empty_layers else _keep_fronts(found, scores)
         room = keep - above - fronts
-        if room < 0 and not above or not keep:
+        if (room < 0 and not above) or not keep:
             raise _unreachable(layers, fronts)
         if room < 0:
             bracket = sample.bracket(keep, bracket.raised(sample.dtype))
@@ -158,7 +161,7 @@ def _keep_first(bits: Bits, left: int) -> None:
 
 
 def _prefix(scores: Floats, sizes: Integers, room: int) -> Booleans:
-    """The longest prefix of the candidates, best first and earlier first among equals, that fits."""
+    """The longest prefix of the candidates that fits: best first, among equals the earlier."""
     if len(sizes) and sizes.min() == sizes.max():
         room //= int(sizes[0])
         if room >= len(scores):
@@ -166,7 +169,7 @@ def _prefix(scores: Floats, sizes: Integers, room: int) -> Booleans:
         if room == 0:
             return np.zeros(len(scores), np.bool_)
         last = np.partition(scores, len(scores) - room)[len(scores) - room]
-        chosen = scores > last
+        chosen: Booleans = scores > last
         ties = np.flatnonzero(scores == last)
         chosen[ties[: room - np.count_nonzero(chosen)]] = True
         return chosen

@@ -1,4 +1,4 @@
-"""Where a draw takes its weights from: a live network, or a checkpoint of which one tensor is held."""
+"""Where a draw takes its weights from: a live network, or a checkpoint."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class TensorFile:
         return memoryview(self._map)[entry.start : entry.stop]
 
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        """A tensor's bits as unsigned integers, in its shape: no dtype is too new to be compared."""
+        """A tensor's bits as unsigned integers, in its shape, whatever its dtype."""
         entry = self.entries[name]
         flat = np.frombuffer(self.bytes_of(name), np.uint8)
         unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(entry.itemsize)
@@ -161,7 +161,9 @@ def _parsed(shown: str, head: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON: {error}") from None
+        raise CheckpointError(
+            f"{shown}: malformed safetensors: the header is no JSON: {error}"
+        ) from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON object")
     if "dtype" in header.get("__metadata__", ()):

@@ -1,11 +1,11 @@
-"""The ticket: a mask and where it came from; one safetensors file, the same bytes for the same ticket."""
+"""The ticket: a mask and where it came from; the same ticket gives the same bytes."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,12 @@ class Ticket:
             "parameters": self.counts.parameters,
         }
         return {name: self.removed / count for name, count in over.items()}
+
+    def mask_for(self, names: Container[str]) -> Mask:
+        """The mask, with the other names of tied parameters where `names` has them."""
+        bits = {name: self.mask.packed(name) for name in self.mask}
+        tied = {o: bits[n] for n, others in self.aliases.items() for o in others if o in names}
+        return Mask(bits | tied)
 
     def save(self, path: str | os.PathLike[str], encoding: str = "packed") -> None:
         """Write the ticket, replacing what is there once the whole file is written.
@@ -169,7 +175,8 @@ def _check_format(shown: str, metadata: Mapping[str, Any]) -> None:
     made_by, needs = metadata.get("made_by"), metadata.get("needs")
     if metadata["format"] != FORMAT or metadata["encoding"] not in _ENCODINGS:
         raise TicketError(
-            f"{shown}: made by ticketkit {made_by}, needs >= {needs}; this is {ticketkit.__version__}"
+            f"{shown}: made by ticketkit {made_by}, needs >= {needs}; "
+            f"this is {ticketkit.__version__}"
         )
 
 
@@ -210,7 +217,9 @@ def _layer_bits(
     except InputError as error:
         raise TicketError(f"{where}: shape {list(shape)}: {error}") from None
     if verify and packed.kept != layer["kept"]:
-        raise TicketError(f"{where}: {layer['kept']:,} weights kept by its record, {packed.kept:,} by its bits")
+        raise TicketError(
+            f"{where}: {layer['kept']:,} weights kept by its record, {packed.kept:,} by its bits"
+        )
     return packed
 
 
@@ -227,7 +236,9 @@ def _packed(
     block = _sides(where, layer["block"], least=1)
     described = Layer.of(name, shape, transposed)
     if len(block) != len(shape) or any(b > s for b, s in zip(block, described.shape, strict=True)):
-        raise TicketError(f"{where}: a block of {list(block)} in a layer of {list(described.shape)}")
+        raise TicketError(
+            f"{where}: a block of {list(block)} in a layer of {list(described.shape)}"
+        )
     return BlockBits(described, Tiling(described.shape, block).block, bits)
 
 

@@ -13,7 +13,6 @@ from ticketkit.layer import Layer
 from ticketkit.scoring import Reader
 from ticketkit.tiling import Booleans, Floats, Integers, Span, Tiling
 
-
 # Neighbouring blocks per place of a sample: a cache line of float32.
 _RUN = 16
 
@@ -79,7 +78,9 @@ class Tiled:
 
     def _scored(self, reader: Reader, span: Span) -> tuple[Floats, Integers | int]:
         values = reader.read(span.start, span.stop)
-        keep = None if self.within is None else bits_between(self.within.bits, span.start, span.stop)
+        keep = (
+            None if self.within is None else bits_between(self.within.bits, span.start, span.stop)
+        )
         return self._blocks(values, keep, self.tiling.sizes(span))
 
     def _blocks(
@@ -105,4 +106,5 @@ def _places(
 
 
 def _bits_at(bits: Bits, index: Integers) -> Booleans:
-    return (bits[index >> 3] >> (index & 7) & 1).astype(np.bool_)
+    found: Booleans = (bits[index >> 3] >> (index & 7) & 1).astype(np.bool_)
+    return found

@@ -78,7 +78,9 @@ class Tiling:
     def runs(self) -> bool:
         """Whether every block is one run of neighbouring elements, all of one length."""
         sides = [i for i, b in enumerate(self.block) if b != 1]
-        whole = all(self.block[i] == self.shape[i] for i in range((sides or [0])[0] + 1, self._rank))
+        whole = all(
+            self.block[i] == self.shape[i] for i in range((sides or [0])[0] + 1, self._rank)
+        )
         return self.equal and (not sides or whole)
 
     @property
@@ -112,8 +114,9 @@ class Tiling:
             return self._edge_sums(values.astype(np.float64))
         rows = values.astype(np.float64).reshape(-1, self.size)
         if self.size > _SHORT:
-            return np.add.reduce(rows, axis=1)
-        total = rows[:, 0].copy()
+            sums: Floats = np.add.reduce(rows, axis=1)
+            return sums
+        total: Floats = rows[:, 0].copy()
         for column in range(1, self.size):
             total += rows[:, column]
         return total

@@ -62,10 +62,15 @@ class TorchCheckpoint(Checkpoint):
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
         return raw_of(self._tensors[name])
 
-    def write(self, output: Output, mask: Mask, aliases: Mapping[str, tuple[str, ...]]) -> list[str]:
-        pruned = {name: _pruned(self._tensors[name], mask[name]) for name in mask}
-        for name, others in aliases.items():
-            pruned |= dict.fromkeys(others, pruned[name])
+    def write(self, output: Output, mask: Mask) -> list[str]:
+        pruned: dict[str, torch.Tensor] = {}
+        copies: dict[object, torch.Tensor] = {}
+        for name in mask:
+            tensor = self._tensors[name]
+            shared = _identity(name, tensor)
+            if shared not in copies:
+                copies[shared] = _pruned(tensor, mask[name])
+            pruned[name] = copies[shared]
         if output.path.suffix == ".safetensors":
             return self._convert(output, {**self._tensors, **pruned})
         state = _with(self._state, pruned)
@@ -77,7 +82,9 @@ class TorchCheckpoint(Checkpoint):
     def _convert(self, output: Output, tensors: dict[str, torch.Tensor]) -> list[str]:
         from safetensors.torch import save
 
-        data = save({n: t.detach().clone().contiguous() for n, t in tensors.items()}, {"format": "pt"})
+        data = save(
+            {n: t.detach().clone().contiguous() for n, t in tensors.items()}, {"format": "pt"}
+        )
         with output.writing(len(data)) as file:
             file.write(data)
         left = [str(name) for name in self._state if name not in tensors]
@@ -135,8 +142,14 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
     if key is not None:
         if key in states:
             return key
-        listed = f"its entries with weights: {some(states, 12)}" if states else "it is a plain state dict"
-        raise UsageError(f"{shown}: no weights under {printable(key)!r}; {listed}{near(key, states)}")
+        listed = (
+            f"its entries with weights: {some(states, 12)}"
+            if states
+            else "it is a plain state dict"
+        )
+        raise UsageError(
+            f"{shown}: no weights under {printable(key)!r}; {listed}{near(key, states)}"
+        )
     for name in _WRAPPERS:
         if name in states:
             return name
@@ -144,7 +157,9 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
         return None
     if states:
         raise CheckpointError(f"{shown}: choose an entry with --checkpoint-key: {some(states, 12)}")
-    raise CheckpointError(f"{shown}: no tensors in it; it holds {some(map(str, whole), 8) or 'nothing'}")
+    raise CheckpointError(
+        f"{shown}: no tensors in it; it holds {some(map(str, whole), 8) or 'nothing'}"
+    )
 
 
 def _is_state(value: Any) -> bool:
@@ -196,4 +211,3 @@ def _save(whole: Any, file: IO[bytes], *, zipped: bool) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise OSError(str(error).splitlines()[0]) from error
-

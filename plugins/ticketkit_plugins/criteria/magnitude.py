@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Magnitude(ticketkit.Criterion):
-    """The absolute value of the weight (Han et al. 2015, arXiv 1506.02626)."""
+    """The absolute value of the weight.
+
+    Han et al. 2015, arXiv 1506.02626.
+    """
 
     name = "magnitude"
 

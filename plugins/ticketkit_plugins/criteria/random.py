@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Random(ticketkit.Criterion):
-    """Uniform noise, the same for the same seed and parameter name: the baseline to beat."""
+    """Uniform noise, the same for the same seed and parameter name."""
 
     name = "random"
     elementwise = False

@@ -8,7 +8,10 @@ import ticketkit
 
 
 class Channel(ticketkit.BlockScheme):
-    """Output channels: whole filters, or output neurons (filters in Mao et al. 2017, arXiv 1705.08922)."""
+    """Output channels: whole filters of a convolution, output neurons of a linear layer.
+
+    `filter` in Mao et al. 2017, arXiv 1705.08922.
+    """
 
     name = "channel"
 

@@ -8,7 +8,11 @@ import ticketkit
 
 
 class Kernel(ticketkit.BlockScheme):
-    """Whole kernels, one for each pair of output and input channel (Mao et al. 2017, arXiv 1705.08922)."""
+    """Whole kernels, one for each pair of output and input channel.
+
+    Mao et al. 2017, arXiv 1705.08922. In a 1x1 convolution or a linear layer a kernel is one
+    weight.
+    """
 
     name = "kernel"
 

@@ -8,7 +8,11 @@ import ticketkit
 
 
 class Row(ticketkit.BlockScheme):
-    """Rows of one two-dimensional kernel, kw weights each (vectors in Mao et al. 2017, arXiv 1705.08922)."""
+    """Rows of one two-dimensional kernel, kw weights each.
+
+    `vector` in Mao et al. 2017, arXiv 1705.08922. In a 1x1 convolution or a linear layer a row is
+    one weight.
+    """
 
     name = "row"
 

@@ -8,7 +8,10 @@ import ticketkit
 
 
 class Unstructured(ticketkit.BlockScheme):
-    """Single weights (fine-grained pruning; Mao et al. 2017, arXiv 1705.08922)."""
+    """Single weights.
+
+    `fine-grained` in Mao et al. 2017, arXiv 1705.08922.
+    """
 
     name = "unstructured"
 

@@ -8,7 +8,10 @@ import ticketkit
 
 
 class Omp(ticketkit.Strategy):
-    """One-shot pruning: rank the pretrained weights once (Fu et al., DAC 2023, section II-B)."""
+    """One-shot pruning: the pretrained weights are ranked once.
+
+    Fu et al., DAC 2023, section II-B.
+    """
 
     name = "omp"
 

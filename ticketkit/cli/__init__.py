@@ -1,0 +1,162 @@
+"""The command line: gathers arguments, calls the library, prints. A command a file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import click
+
+import ticketkit
+from ticketkit.errors import TicketkitError, near, printable
+
+# Command: the module of this package that holds it, under the same name.
+_COMMANDS = ("prune", "show", "apply", "verify", "parts", "plugins")
+
+DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"ticketkit.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            known = ", ".join(_COMMANDS)
+            hint = near(args[0], _COMMANDS)
+            message = f"no command {printable(args[0])!r}; choose from {known}{hint}"
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version", is_flag=True, help="Print the version; with -v, of torch and plugins too."
+)
+@click.option("-v", "--verbose", is_flag=True, help="With --version: torch, platform, plugins.")
+@click.pass_context
+def group(ctx: click.Context, version: bool, verbose: bool) -> None:
+    """Draw sparse tickets from PyTorch checkpoints.
+
+    A ticket is a mask over pretrained weights; `sparsity` is the fraction removed.
+
+    Exit status: 0 done, 1 failed or a check not met, 2 usage, 3 input refused, 75 stopped,
+    101 a bug of ticketkit, 130 Ctrl-C.
+    """
+    if version:
+        from ticketkit.cli.version import lines
+
+        click.echo("\n".join(lines(verbose)))
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+class _Stopped(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status."""
+    if "_TICKETKIT_COMPLETE" in os.environ:
+        group.main(prog_name="ticketkit")
+    status = _guarded(lambda: _run(list(sys.argv[1:] if arguments is None else arguments)))
+    return _flushed(status)
+
+
+def _run(arguments: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name in a file must not end the program
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _stop)
+    with group.make_context("ticketkit", arguments) as ctx:
+        result = group.invoke(ctx)
+    return result if isinstance(result, int) else DONE
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    """Run, and turn whatever happens into an exit status and at most a few lines of text."""
+    try:
+        return run()
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except TicketkitError as error:
+        _complain(str(error))
+        return error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; no output was left half-written")
+        return INTERRUPTED
+    except _Stopped:
+        _complain("stopped by SIGTERM; no output was left half-written")
+        return STOPPED
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read our output has read enough
+            return DONE
+        _complain(str(error))
+        return FAILED
+    except MemoryError:
+        _complain("out of memory; nothing was lost")
+        return FAILED
+    except Exception as error:  # noqa: BLE001  the last resort: a bug of ours, told as one
+        return _confess(error)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"error: {message}", err=True)
+
+
+def _confess(error: Exception) -> int:
+    import tempfile
+
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="ticketkit-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(f"ticketkit {ticketkit.__version__}\n{sys.argv}\n\n{text}")
+    _complain(
+        f"a bug of ticketkit: {type(error).__name__}: {error}\n"
+        f"the traceback is in {file.name}; please report it"
+    )
+    return BUG
+
+
+def _flushed(status: int) -> int:
+    """Flush what was printed while its loss can still be told."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            _complain(f"standard output: {error.strerror}")
+            return status or FAILED
+    return status

@@ -1,0 +1,94 @@
+"""What commands print: one JSON document, or tables for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ticketkit.errors import printable
+
+
+def json_document(document: dict[str, Any]) -> None:
+    """Print exactly one JSON document."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def notes(messages: Sequence[str]) -> None:
+    """Print remarks on standard error."""
+    for message in messages:
+        click.echo(f"note: {printable(message, 4000)}", err=True)
+
+
+def failures() -> None:
+    """One line on standard error for each plugin that failed to load."""
+    from ticketkit.registry import catalogue
+
+    for plugin in catalogue().failures:
+        click.echo(
+            f"warning: plugin {plugin} failed to load and is left out; "
+            "see 'ticketkit plugins' for the reason",
+            err=True,
+        )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> None:
+    """Print columns, those whose letter in `right` is `r` aligned to the right."""
+    texts = [list(head), *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
+    for row in texts:
+        cells = [
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(row, widths, right.ljust(len(head)), strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def layers(found: Sequence[dict[str, Any]]) -> None:
+    """Print the layers of a ticket."""
+    rows = [
+        (
+            layer["name"],
+            "x".join(map(str, layer["shape"])),
+            f"{layer['weights']:,}",
+            f"{layer['kept']:,}",
+            f"{layer['sparsity']:.4f}",
+        )
+        for layer in found
+    ]
+    table(("layer", "shape", "weights", "kept", "sparsity"), rows, "  rrr")
+
+
+def sparsity(document: dict[str, Any]) -> None:
+    """Print the sparsity asked for, and what was reached over the three denominators."""
+    counts, reached = document["counts"], document["sparsity"]["reached"]
+    asked = document["sparsity"].get("requested")
+    meaning = {
+        "prunable": "prunable weights",
+        "weights": "all weights (2 or more dimensions)",
+        "parameters": "all parameters",
+    }
+    rows = [
+        (
+            what,
+            f"{asked:.6f}" if name == "prunable" and asked is not None else "",
+            f"{reached[name]:.6f}",
+            f"{counts['removed']:,} of {counts[name]:,}",
+        )
+        for name, what in meaning.items()
+    ]
+    table(("sparsity over", "requested", "reached", "removed"), rows, " rrr")
+
+
+def spared(found: Sequence[dict[str, str]]) -> None:
+    """Print what was spared, grouped by the reason."""
+    if not found:
+        return
+    reasons: dict[str, list[str]] = {}
+    for entry in found:
+        reasons.setdefault(entry["reason"], []).append(printable(entry["name"]))
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        click.echo(f"spared ({reason}): {', '.join(names[:6])}{more}")

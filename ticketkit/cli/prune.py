@@ -1,0 +1,104 @@
+"""`ticketkit prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ticketkit.cli import printing
+from ticketkit.cli.options import checkpoint_key, force, fraction, json_, quiet
+
+
+@click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--sparsity", metavar="FRACTION", callback=fraction, required=True, help="To remove, in [0, 1)."
+)
+@click.option("--scheme", default="unstructured", show_default=True, help="What lives and dies.")
+@click.option("--criterion", default="magnitude", show_default=True, help="What a weight is worth.")
+@click.option("--allocation", default="global", show_default=True, help="How layers share.")
+@click.option("--strategy", default="omp", show_default=True, help="How the mask is found.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: STEM.pruned.EXT]")
+@click.option(
+    "--ticket", type=click.Path(path_type=Path), help="[default: STEM.ticket.safetensors]"
+)
+@click.option("--no-checkpoint", is_flag=True, help="Write the ticket alone.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For criteria that draw lots.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Prune these parameters too.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Spare these parameters.")
+@click.option("--allow-empty-layers", is_flag=True, help="A layer may lose all of its weights.")
+@checkpoint_key
+@force
+@click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
+@json_
+@quiet
+def command(
+    file: Path,
+    output: Path | None,
+    ticket: Path | None,
+    no_checkpoint: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Draw a ticket from the checkpoint FILE, and write the pruned checkpoint and the ticket.
+
+    The pruned file has the form, the names and the order of FILE. Parts are spec strings such as
+    'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options.
+    """
+    if no_checkpoint and output is not None:
+        raise click.UsageError("--no-checkpoint and --output exclude each other")
+    from ticketkit.pruning import Request, plan, prune
+
+    request = Request(
+        input=file,
+        output=None if no_checkpoint else output or Path(f"{file.stem}.pruned{file.suffix}"),
+        ticket=ticket or Path(f"{file.stem}.ticket.safetensors"),
+        **options,
+    )
+    document = plan(request) if dry_run else prune(request)
+    printing.failures()
+    if as_json:
+        printing.json_document(document)
+    elif dry_run:
+        _print_plan(document)
+    elif not quiet:
+        _print(document)
+
+
+def _print(document: dict[str, Any]) -> None:
+    source = document["input"]
+    click.echo(f"{source['path']}: {source['form']}, {source['tensors']} tensors\n")
+    printing.layers(document["layers"])
+    click.echo()
+    printing.spared(document["spared"])
+    click.echo()
+    printing.sparsity(document)
+    click.echo()
+    for what in ("output", "ticket"):
+        if document[what]:
+            click.echo(f"wrote {document[what]}")
+    printing.notes(document["notes"])
+
+
+def _print_plan(document: dict[str, Any]) -> None:
+    source = document["input"]
+    click.echo(f"{source['path']}: {source['form']}, {source['tensors']} tensors\n")
+    rows = [
+        (x["name"], "x".join(map(str, x["shape"])), f"{x['weights']:,}", f"{x['blocks']:,}")
+        for x in document["layers"]
+    ]
+    printing.table(("layer", "shape", "weights", "blocks"), rows, "  rr")
+    click.echo()
+    printing.spared(document["spared"])
+    counts = document["counts"]
+    click.echo(f"\nwould keep at most {counts['kept']:,} of {counts['prunable']:,} weights")
+    click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
+    sizes = document["bytes"]
+    for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
+        if document[what]:
+            click.echo(f"would write {document[what]}, about {sizes[key]:,} bytes")
+    click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")

@@ -1,0 +1,62 @@
+"""`ticketkit show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ticketkit.cli import printing
+from ticketkit.cli.options import json_, no_verify
+
+
+@click.command("show", short_help="What is this file? A ticket's layers, parts and provenance.")
+@click.argument("file", type=click.Path(path_type=Path))
+@no_verify
+@json_
+def command(file: Path, no_verify: bool, as_json: bool) -> None:
+    """Print what FILE is: a ticket's parts, layers and provenance, or a checkpoint's tensors."""
+    from ticketkit.showing import show
+
+    document = show(file, verify=not no_verify)
+    if as_json:
+        printing.json_document(document)
+    elif document["kind"] == "ticket":
+        _print_ticket(document)
+    else:
+        _print_checkpoint(document)
+
+
+def _print_ticket(document: dict[str, Any]) -> None:
+    click.echo(f"{document['path']}: a ticket\n")
+    printing.layers(document["layers"])
+    click.echo()
+    printing.sparsity(document)
+    click.echo()
+    rows = list(document["parts"].items())
+    provenance = document["provenance"]
+    rows += [(key.replace("_", " "), _shown(value)) for key, value in provenance.items()]
+    printing.table(("provenance", ""), rows)
+    printing.notes(document["notes"])
+
+
+def _print_checkpoint(document: dict[str, Any]) -> None:
+    click.echo(f"{document['path']}: a checkpoint, no ticket: {document['form']}\n")
+    rows = [
+        (x["name"], "x".join(map(str, x["shape"])) or "scalar", x["dtype"], f"{x['elements']:,}")
+        for x in document["tensors"]
+    ]
+    printing.table(("tensor", "shape", "dtype", "elements"), rows, "   r")
+    total = sum(tensor["elements"] for tensor in document["tensors"])
+    click.echo(f"\n{len(rows)} tensors, {total:,} elements")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not recorded" if value is None else str(value)

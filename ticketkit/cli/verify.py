@@ -1,0 +1,43 @@
+"""`ticketkit verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ticketkit.cli import FAILED, printing
+from ticketkit.cli.options import checkpoint_key, json_, quiet
+
+
+@click.command("verify", short_help="Check a ticket's digests, and a pruned file's zeros.")
+@click.argument("ticket", type=click.Path(path_type=Path))
+@click.argument("pruned", type=click.Path(path_type=Path), required=False)
+@checkpoint_key
+@json_
+@quiet
+def command(
+    ticket: Path, pruned: Path | None, checkpoint_key: str | None, as_json: bool, quiet: bool
+) -> int:
+    """Check TICKET's digests and counts and, if PRUNED is given, that its zeros are still zero.
+
+    Exit status 1 where removed weights have come back.
+    """
+    from ticketkit.verification import verify
+
+    document = verify(ticket, pruned, checkpoint_key)
+    found = document["checkpoint"]
+    if as_json:
+        printing.json_document(document)
+    elif not quiet:
+        counts = document["counts"]
+        click.echo(f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights")
+        if found:
+            click.echo(
+                f"{pruned}: {found['revived']:,} of {counts['removed']:,} removed weights "
+                "are not zero"
+            )
+            rows = [(name, f"{count:,}") for name, count in found["revived_layers"].items()]
+            if rows:
+                printing.table(("layer", "revived"), rows, " r")
+    return 0 if document["ok"] else FAILED

@@ -1,0 +1,90 @@
+"""What a ticket is, as plain data: what `--json` prints and the tables are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ticketkit.bits import BlockBits
+from ticketkit.prunable import natural
+from ticketkit.ticket import Ticket
+
+
+def ticket_document(ticket: Ticket) -> dict[str, Any]:
+    """A ticket's parts, sparsity, layers and provenance."""
+    provenance = ticket.provenance
+    return {
+        "parts": {
+            "scheme": provenance.scheme,
+            "criterion": provenance.criterion,
+            "allocation": provenance.allocation,
+            "strategy": provenance.strategy,
+        },
+        "sparsity": {"requested": provenance.sparsity, "reached": ticket.reached()},
+        "counts": {**vars(ticket.counts), "kept": ticket.mask.kept, "removed": ticket.removed},
+        "layers": [_layer(ticket, name) for name in sorted(ticket.mask, key=natural)],
+        "provenance": {
+            "seed": provenance.seed,
+            "include": list(provenance.include),
+            "exclude": list(provenance.exclude),
+            "allow_empty_layers": provenance.allow_empty_layers,
+            "source_sha256": provenance.source,
+            "made_by": ticket.made_by,
+            "versions": dict(provenance.versions),
+        },
+    }
+
+
+def _layer(ticket: Ticket, name: str) -> dict[str, Any]:
+    packed = ticket.mask.packed(name)
+    kept = packed.kept
+    layer = {
+        "name": name,
+        "shape": list(packed.shape),
+        "weights": packed.size,
+        "kept": kept,
+        "sparsity": 1 - kept / packed.size,
+    }
+    if isinstance(packed, BlockBits):
+        layer["block"] = list(packed.block)
+    if name in ticket.aliases:
+        layer["tied"] = list(ticket.aliases[name])
+    return layer
+
+
+def notes_on(ticket: Ticket) -> list[str]:
+    """What a reader of the ticket should know, a sentence each."""
+    return [*_single_weights(ticket), *_output_axis(ticket), *_tied(ticket)]
+
+
+def _single_weights(ticket: Ticket) -> list[str]:
+    """Where the scheme's blocks are single weights although elsewhere they are not."""
+    blocks = {n: b for n in ticket.mask if isinstance(b := ticket.mask.packed(n), BlockBits)}
+    single = [name for name, packed in blocks.items() if packed.tiling.size == 1]
+    if not single or len(single) == len(blocks):
+        return []
+    share = sum(blocks[name].size for name in single) / ticket.counts.prunable
+    return [
+        f"in {len(single)} of {len(blocks)} layers ({share:.1%} of the prunable weights: 1x1 "
+        f"convolutions, linear layers) a block of scheme {ticket.provenance.scheme} is one weight"
+    ]
+
+
+def _output_axis(ticket: Ticket) -> list[str]:
+    """Where a draw from a file had to take the first axis of a convolution for its outputs."""
+    if ticket.provenance.source is None:
+        return []
+    for name in ticket.mask:
+        packed = ticket.mask.packed(name)
+        if isinstance(packed, BlockBits) and len(packed.shape) > 2:
+            outputs, inputs = packed.block[:2]
+            if (outputs, inputs) != (1, 1):
+                return [
+                    "a file does not tell transposed convolutions apart: the first axis of every "
+                    "weight was taken for its outputs"
+                ]
+    return []
+
+
+def _tied(ticket: Ticket) -> list[str]:
+    pairs = [f"{name} = {' = '.join(others)}" for name, others in ticket.aliases.items()]
+    return [f"tied, counted and masked once: {pair}" for pair in pairs]
