@@ -165,14 +165,17 @@ class _Job:
         def keep(size: int) -> int:
             return size - round(sparsity * size)
 
-        total = keep(sum(layer.size for layer in self._layers.values()))
         shares = self._shares(keep)
+        sizes = (layer.size for layer in self._layers.values())
+        total = keep(sum(sizes)) if shares is None else sum(shares.values())
         budget = Budget(total, shares, self._allow_empty_layers)
         with blamed(self._parts.scheme):
             mask = self._parts.scheme.select(self._scores, budget, None)
             if not isinstance(mask, Mask):
                 raise TypeError(f"select must return a ticketkit.Mask, found {mask!r}")
             _check_cover(mask, {name: layer.shape for name, layer in self._layers.items()})
+            if mask.kept > total:
+                raise ValueError(f"it kept {mask.kept:,} weights, its budget is {total:,}")
         return Mask({name: _own(self._layers[name], mask) for name in mask})
 
     def _shares(self, keep: Callable[[int], int]) -> Mapping[str, int] | None:

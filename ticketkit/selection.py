@@ -59,6 +59,8 @@ def select_tiles(
     """
     layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
     for names, keep in budget.groups(list(layers)):
+        if not keep and budget.total and budget.allow_empty_layers:
+            continue  # a share of nothing; a whole budget of nothing is out of reach
         _rank([layers[name] for name in names], scores, keep, budget.allow_empty_layers)
     return Mask({name: layer.packed() for name, layer in layers.items()})
 

@@ -90,10 +90,19 @@ class Tiled:
         if self.tiling.size == 1:
             return (values if keep is None else np.where(keep, values, -np.inf)), 1
         if keep is None:
-            return self.tiling.sums(values) / sizes, sizes
+            return self._means(values, sizes), sizes
         left = self.tiling.sums(keep.astype(np.float64)).astype(np.int64)
-        means = self.tiling.sums(np.where(keep, values, 0)) / np.maximum(left, 1)
+        means = self._means(np.where(keep, values, 0), np.maximum(left, 1))
         return np.where(left > 0, means, -np.inf), left
+
+    def _means(self, values: Floats, sizes: Integers | int) -> Floats:
+        with np.errstate(over="ignore"):
+            means = self.tiling.sums(values) / sizes
+        # Only float64 scores near the limit can overflow their sum.
+        if values.dtype == np.float64 and not np.isfinite(means).all():
+            scale = 2.0 ** self.tiling.size.bit_length()
+            means = self.tiling.sums(values / scale) / sizes * scale
+        return means
 
 
 def _places(

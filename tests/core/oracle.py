@@ -56,6 +56,5 @@ def select(
         room -= entry[3]
         kept.append(entry)
     for _, name, _, _, where in kept:
-        alive = True if within is None else within[name][where]
-        keep[name][where] = alive
+        keep[name][where] = True if within is None else within[name][where]
     return keep

@@ -27,7 +27,7 @@ BLOCKS: dict[str, Callable[[Shape], Shape]] = {
     "columns": lambda shape: (3, *(1,) * (len(shape) - 1)),
 }
 SHAPES: list[Shape] = [(4, 3, 3, 3), (5, 4), (7, 1, 3), (1, 1), (2, 3, 1, 1), (6, 2, 2, 3, 2)]
-KINDS = {
+KINDS: dict[str, Callable[[np.random.Generator, Shape], Any]] = {
     "normal": lambda rng, shape: np.abs(rng.normal(size=shape)),
     "tied": lambda rng, shape: rng.integers(0, 3, shape).astype(float),
     "sparse": lambda rng, shape: rng.normal(size=shape) * (rng.random(shape) < 0.2),
