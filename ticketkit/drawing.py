@@ -60,8 +60,8 @@ def draw(
     mask = _Job(source, found, chosen, float(sparsity), seed, allow_empty_layers).run()
     if not sparsity:
         warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
-    if empty := [name for name, layer in mask.layer_sparsity().items() if layer == 1]:
-        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=2)
+    if allow_empty_layers:
+        _warn_of_empty_layers(mask)
     recorded = source.digest() if digest or isinstance(model, Checkpoint) else None
     provenance = Provenance(
         **chosen.specs(),
@@ -214,6 +214,11 @@ def _own(layer: Layer, mask: Mask) -> PackedBits | BlockBits:
         return packed
     own = layer.restore(packed.unpack())
     return PackedBits(own.shape, pack(own))
+
+
+def _warn_of_empty_layers(mask: Mask) -> None:
+    if empty := [name for name, sparsity in mask.layer_sparsity().items() if sparsity == 1]:
+        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=3)
 
 
 def _globs(globs: Iterable[str]) -> tuple[str, ...]:

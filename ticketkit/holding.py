@@ -82,7 +82,8 @@ class Hold:
         for module in unwrap(self._model).modules():
             if any(id(parameter) in covered for parameter in module.parameters(recurse=False)):
                 after_load = _AfterLoad(self._bind)
-                self._hooks.append(module.register_load_state_dict_post_hook(after_load))
+                hook = module.register_load_state_dict_post_hook(after_load)  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
 
     def _bind(self) -> None:
         """Hold the network's parameters as they are now, and apply the mask.
@@ -108,7 +109,8 @@ class _Held:
         required = parameter.requires_grad
         parameter.requires_grad_(True)
         # Python never frees a cycle that leads through torch's hooks: this one must not lead back.
-        self.hook = parameter.register_post_accumulate_grad_hook(self.zeros.write_to_gradient)
+        hook = self.zeros.write_to_gradient
+        self.hook = parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
         parameter.requires_grad_(required)
 
 
@@ -140,7 +142,7 @@ class _AfterLoad:
     def __init__(self, apply: Callable[[], None]) -> None:
         self._apply = apply
 
-    def __call__(self, module: torch.nn.Module, incompatible_keys: Any) -> None:
+    def __call__(self, *_: object) -> None:
         self._apply()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:

@@ -20,8 +20,8 @@ class Mask(Mapping[str, "torch.Tensor"]):
     """An immutable mapping of parameter name to boolean keep-tensor, in code-point order of names.
 
     It holds one bit a weight, or one a block; `mask[name]` unpacks to a CPU bool tensor of the
-    parameter's own
-    shape, True where the weight is kept. Build one from boolean (or 0/1) tensors or arrays:
+    parameter's own shape, True where the weight is kept. Build one from boolean (or 0/1) tensors
+    or arrays:
 
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [False, False]])})
     >>> mask.sparsity
@@ -83,9 +83,9 @@ class Mask(Mapping[str, "torch.Tensor"]):
         return 1 - self.kept / self.size if self.size else 0.0
 
     def layer_sparsity(self) -> dict[str, float]:
-        """The fraction removed of each parameter."""
-        sized = ((name, entry) for name, entry in self._packed.items() if entry.size)
-        return {name: 1 - entry.kept / entry.size for name, entry in sized}
+        """The fraction removed of each parameter (0 for one without weights)."""
+        entries = self._packed.items()
+        return {name: 1 - entry.kept / entry.size if entry.size else 0.0 for name, entry in entries}
 
     def __and__(self, other: Mask) -> Mask:
         """Keep what both keep."""
@@ -187,7 +187,7 @@ def _array(keep: Any) -> np.ndarray[Any, np.dtype[Any]]:
     tensor = keep.detach().cpu()
     # NumPy knows neither bfloat16 nor the 8-bit floats.
     narrow = tensor.is_floating_point() and tensor.element_size() < 4
-    return np.asarray((tensor.float() if narrow else tensor).resolve_conj())
+    return np.asarray(tensor.float() if narrow else tensor)
 
 
 def _tensors(
