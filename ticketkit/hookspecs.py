@@ -89,23 +89,21 @@ def ticketkit_allocations() -> Iterable[type[Allocation]]:  # type: ignore[empty
         import ticketkit
 
 
-        class HalfFirst(ticketkit.Allocation):
-            \"\"\"Half of each layer in the first half of the network; none elsewhere.\"\"\"
+        class SpareSmall(ticketkit.Allocation):
+            \"\"\"Small layers whole; the same sparsity in each other one.\"\"\"
 
-            name = "half-first"
+            name = "spare-small"
 
             def budgets(self, layers, keep):
-                names = list(layers)
-                first = set(names[: len(names) // 2])
                 sizes = {name: layer.size for name, layer in layers.items()}
-                return {n: size // 2 if n in first else size for n, size in sizes.items()}
+                return {n: size if size < 1000 else keep(size) for n, size in sizes.items()}
 
 
         @ticketkit.hookimpl
         def ticketkit_allocations():
-            yield HalfFirst
+            yield SpareSmall
 
-    Each class becomes an allocation of its `name`: `--allocation half-first`. Budgets that leave
+    Each class becomes an allocation of its `name`: `--allocation spare-small`. Budgets that leave
     out a layer, or exceed one, end the draw and name this plugin.
     """
 

@@ -58,10 +58,16 @@ def select_tiles(
     outside `within` are in no block. All shapes are presented ones.
     """
     layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
+    unreachable: list[UnreachableSparsity] = []
     for names, keep in budget.groups(list(layers)):
         if not keep and budget.total and budget.allow_empty_layers:
             continue  # a share of nothing; a whole budget of nothing is out of reach
-        _rank([layers[name] for name in names], scores, keep, budget.allow_empty_layers)
+        try:
+            _rank([layers[name] for name in names], scores, keep, budget.allow_empty_layers)
+        except UnreachableSparsity as error:
+            unreachable.append(error)
+    if unreachable:  # of layers with shares of their own, the one that reaches least decides
+        raise min(unreachable, key=lambda error: error.highest)
     return Mask({name: layer.packed() for name, layer in layers.items()})
 
 

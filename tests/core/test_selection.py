@@ -178,6 +178,13 @@ def test_an_unreachable_budget_tells_the_highest_sparsity_which_can_then_be_reac
     assert total - round((caught.value.highest + 0.02) * total) < mask.kept
 
 
+def test_of_layers_with_shares_the_one_that_reaches_least_decides() -> None:
+    scores = {"a": torch.ones(1, 10), "b": torch.ones(1, 2), "c": torch.ones(1, 4)}
+    with pytest.raises(UnreachableSparsity, match="best block of b") as caught:
+        select_tiles(BLOCKS["unstructured"], scores, Budget(1, dict.fromkeys("abc", 0)))
+    assert caught.value.highest == 0.5
+
+
 def test_the_sums_of_blocks_do_not_depend_on_how_a_layer_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,271 @@
+"""Parts that each break one promise, for the tests of the conformance kit."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+import ticketkit
+
+Keep = Callable[[int], int]
+Layers = Mapping[str, ticketkit.Layer]
+Scores = Mapping[str, torch.Tensor]
+Shape = tuple[int, ...]
+Within = ticketkit.Mask | None
+
+
+class Pairs(ticketkit.BlockScheme):
+    """Pairs of output channels."""
+
+    name = "pairs"
+
+    def block(self, shape: Shape) -> Shape:
+        return (2, *shape[1:])
+
+
+class IgnoresTheBudget(Pairs):
+    """Keeps everything."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        return ticketkit.Mask({name: values == values for name, values in scores.items()})
+
+
+class WastesTheBudget(Pairs):
+    """Keeps half of what it could."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        half = dataclasses.replace(budget, total=budget.total // 2, allow_empty_layers=True)
+        return super().select(scores, half, within)
+
+
+class CutsBlocks(Pairs):
+    """Promises pairs of channels, and removes one weight of each."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        keeps = dict(super().select(scores, budget, within))
+        for keep in keeps.values():
+            keep.view(-1)[0] = False
+        return ticketkit.Mask(keeps)
+
+
+class EmptiesLayers(Pairs):
+    """Takes empty layers to be allowed."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        free = dataclasses.replace(budget, allow_empty_layers=True)
+        return super().select(scores, free, within)
+
+
+class ForgetsWhatWasRemoved(Pairs):
+    """Ranks the positions that an earlier round removed as well."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        return super().select(scores, budget, None)
+
+
+class IgnoresShares(Pairs):
+    """Makes one ranking, whatever the allocation says."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        return super().select(scores, dataclasses.replace(budget, shares=None), within)
+
+
+class DrawsLots(Pairs):
+    """Ranks noise."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        noise = {name: torch.rand(values.shape) for name, values in scores.items()}
+        return super().select(noise, budget, within)
+
+
+class Rotates(Pairs):
+    """Ranks by scores that depend on the budget: masks are not nested."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        turned = {name: values.roll(budget.total) for name, values in scores.items()}
+        return super().select(turned, budget, within)
+
+
+class AlwaysRemoves(Pairs):
+    """Removes something at sparsity 0 too."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        less = dataclasses.replace(budget, total=max(1, budget.total - 20), allow_empty_layers=True)
+        return super().select(scores, less, within)
+
+
+class Coarse(Pairs):
+    """Ranks by rounded scores where they are float32."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        rounded = {
+            name: values.mul(4).round() if values.dtype == torch.float32 else values
+            for name, values in scores.items()
+        }
+        return super().select(rounded, budget, within)
+
+
+class Criterion(ticketkit.Criterion):
+    """The absolute value."""
+
+    name = "absolute"
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.abs()
+
+
+class ReturnsNan(Criterion):
+    """The logarithm: NaN where weights are negative."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.log()
+
+
+class ReturnsOneNumber(Criterion):
+    """The sum."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.sum()
+
+
+class ReturnsIntegers(Criterion):
+    """Ranks."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.abs().argsort()
+
+
+class ChangesTheWeight(Criterion):
+    """Works in place."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.abs_()
+
+
+class Lots(Criterion):
+    """Noise from the global generator."""
+
+    elementwise = False
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return torch.rand(weight.shape, dtype=weight.dtype)
+
+
+class SeedsGlobally(Lots):
+    """Noise from the global generator, seeded first."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        torch.manual_seed(context.seed)
+        return super().score(weight, context)
+
+
+class LotsInMemoryOrder(Lots):
+    """Noise from the right generator, in whatever strides the weight has."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return torch.empty_like(weight).uniform_(generator=context.generator)
+
+
+class Normalised(Criterion):
+    """The share of the layer's norm, though it says that it is elementwise."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.abs() / (1 + weight.square().sum())
+
+
+class Positional(Criterion):
+    """The earlier the better, though it says that it is elementwise."""
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return -torch.arange(weight.numel(), dtype=weight.dtype).reshape(weight.shape)
+
+
+class Counts(Criterion):
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+
+@dataclasses.dataclass
+class Changeable(Criterion):
+    """Has an option that can be changed."""
+
+    power: int = 1
+
+
+class Undocumented(Criterion):
+    name = "Not A Name"
+
+
+class Uniform(ticketkit.Allocation):
+    """The same sparsity in each layer."""
+
+    name = "same"
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return {name: keep(layer.size) for name, layer in layers.items()}
+
+
+class ForgetsALayer(Uniform):
+    """Leaves the last layer out."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return dict(list(super().budgets(layers, keep).items())[:-1])
+
+
+class ReturnsFractions(Uniform):
+    """Floating numbers of weights."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return {name: float(share) for name, share in super().budgets(layers, keep).items()}
+
+
+class ExceedsALayer(Uniform):
+    """One more than there are."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return {name: share + 1 for name, share in super().budgets(layers, keep).items()}
+
+
+class SparesTheFirst(Uniform):
+    """The first layer whole, first in whatever order they come."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        first = next(iter(layers))
+        return super().budgets(layers, keep) | {first: layers[first].size}
+
+
+class Moody(Uniform):
+    """A little noise."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        shares = super().budgets(layers, keep)
+        return {name: random.randint(0, share) for name, share in shares.items()}
+
+
+class NeverAll(Uniform):
+    """Half of each layer at most."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return {name: share // 2 for name, share in super().budgets(layers, keep).items()}
+
+
+class Rises(Uniform):
+    """Keeps what should go."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        return {name: layer.size - keep(layer.size) for name, layer in layers.items()}
+
+
+class TakesLayersOut(Uniform):
+    """Changes the mapping that it is given."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> dict[str, Any]:
+        shares = super().budgets(layers, keep)
+        dict.clear(layers)  # type: ignore[arg-type]
+        return shares

@@ -1,0 +1,20 @@
+"""What each kind of part promises, as tests: subclass, set `part`, and run pytest.
+
+    from ticketkit.testing import SchemeLaws
+    from ticketkit_stripe import Stripe
+
+
+    class TestStripe(SchemeLaws):
+        part = Stripe(width=2)
+
+Each law is a test method whose docstring says what is promised. First-party parts pass the same
+laws. A part of which a law is not true, for a reason, overrides that method and says why.
+"""
+
+from __future__ import annotations
+
+from ticketkit.testing.allocations import AllocationLaws
+from ticketkit.testing.criteria import CriterionLaws
+from ticketkit.testing.schemes import SchemeLaws
+
+__all__ = ["AllocationLaws", "CriterionLaws", "SchemeLaws"]
