@@ -16,12 +16,11 @@ from ticketkit.tiling import Floats
 
 # Up to this many blocks are all collected: a bracket would save nothing.
 FEW = 200_000
-# Blocks in a sample of a larger network: one in 256, but not fewer or more than these.
-_FEWEST, _MOST = 2**16, 2**20
-# A bracket that holds a greater share than this of the sample is an edge of equal scores.
+# Blocks in a sample of a larger network, at least. What a sample costs grows with its size s, what
+# is collected inside the bracket with blocks / sqrt(s): together they are least at blocks^(2/3).
+_FEWEST = 2**15
+# A score that has a greater share than this of the sample is an edge of equal scores.
 _HEAVY = 0.03
-# At this margin, in standard deviations, brackets stop guessing at ties and take in everything.
-_GIVE_UP = 1000
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Bracket:
     floor: float
     ceiling: float
     tied: bool = False
-    margin: float = 6.0
+    margin: float = 4.0
 
     def raised(self, dtype: np.dtype[Any]) -> Bracket:
         """What is known after a pass that marked too much: the budget ends above this bracket."""
@@ -69,7 +68,7 @@ class Sample:
         generator = np.random.default_rng(0)
         blocks = sum(layer.tiling.count for layer in layers)
         # Where all are collected, only the dtype of their scores is of interest.
-        wanted = 1 if blocks <= FEW else min(max(_FEWEST, blocks // 256), _MOST)
+        wanted = 1 if blocks <= FEW else max(_FEWEST, int(blocks ** (2 / 3)))
         drawn, weights = [], []
         for layer in layers:
             share = min(layer.tiling.count, -(-wanted * layer.tiling.count // max(1, blocks)))
@@ -99,10 +98,25 @@ class Sample:
         margin = known.margin * math.sqrt(variance + 1)
         low = min(middle, self._score_at(keep + margin, known.floor))
         high = max(middle, self._score_at(keep - margin, known.ceiling))
-        inside = np.count_nonzero((self._scores >= low) & (self._scores <= high))
-        if self._ties and inside > _HEAVY * len(self._scores) and known.margin < _GIVE_UP:
+        low, high = max(low, known.floor), min(high, known.ceiling)
+        heavy = self._heavy(low, high) if self._ties else []
+        if middle in heavy:
             return replace(known, low=middle, high=middle, tied=True)
-        return replace(known, low=max(low, known.floor), high=min(high, known.ceiling), tied=False)
+        low = max([low, *(self._next(score, np.inf) for score in heavy if score < middle)])
+        high = min([high, *(self._next(score, -np.inf) for score in heavy if score > middle)])
+        return replace(known, low=low, high=high, tied=False)
+
+    def _heavy(self, low: float, high: float) -> list[float]:
+        """The scores in [low, high] that a great many blocks share."""
+        inside = self._scores[(self._scores >= low) & (self._scores <= high)]
+        if len(inside) <= _HEAVY * len(self._scores):
+            return []
+        scores, counts = np.unique(inside, return_counts=True)
+        heavy: list[float] = scores[counts > _HEAVY * len(self._scores)].tolist()
+        return heavy
+
+    def _next(self, score: float, towards: float) -> float:
+        return float(np.nextafter(self.dtype.type(score), self.dtype.type(towards)))
 
     def _score_at(self, rank: float, otherwise: float) -> float:
         """The score at a rank counted in weights; `otherwise` beyond either end of the sample."""

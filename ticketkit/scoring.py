@@ -106,7 +106,7 @@ class _Elementwise:
         return np.concatenate([self.read(cut, min(cut + PIECE, stop)) for cut in cuts])
 
     def gather(self, index: Integers) -> Floats:
-        return self._score(self._flat[torch.from_numpy(index)])
+        return self._score(self._flat.index_select(0, torch.from_numpy(index)))
 
     def _score(self, piece: torch.Tensor) -> Floats:
         piece = _ranked(piece)
@@ -123,15 +123,17 @@ class _Question:
         self.layer = layer
         self._criterion = criterion
         self._context = Context(layer.name, seed)
-        self._where = f"score for {printable(layer.name)}"
 
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
         before = weight._version
         with blamed(self._criterion):
             scores = self._criterion.score(weight, self._context)
             if weight._version != before:
-                raise ValueError(f"{self._where} changed the weights it was given to score")
-            return _checked(scores, weight.shape, self._where)
+                raise ValueError(f"{self} changed the weights it was given to score")
+            return _checked(scores, weight.shape, self)
+
+    def __str__(self) -> str:
+        return f"score for {printable(self.layer.name)}"
 
 
 def _ranked(weight: torch.Tensor) -> torch.Tensor:
@@ -155,7 +157,7 @@ def _refuse(weight: torch.Tensor, name: str) -> NoReturn:
     )
 
 
-def _checked(scores: object, shape: torch.Size, what: str) -> torch.Tensor:
+def _checked(scores: object, shape: torch.Size, what: object) -> torch.Tensor:
     """Scores as a CPU float32 or float64 tensor of the right shape, all finite."""
     if not isinstance(scores, torch.Tensor):
         raise TypeError(f"{what} returned {type(scores).__name__}, where a tensor was expected")

@@ -20,7 +20,7 @@ from ticketkit.errors import UnreachableSparsity, printable
 from ticketkit.mask import Mask
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
-from ticketkit.sweep import Found, sweep
+from ticketkit.sweep import Found, sweep, weight_of
 from ticketkit.tiled import Tiled
 from ticketkit.tiling import Booleans, Floats, Integers, Tiling
 
@@ -115,7 +115,7 @@ def _keep_fronts(found: Sequence[Found], scores: Mapping[str, torch.Tensor]) -> 
 def _keep_front(found: Found, scores: Mapping[str, torch.Tensor]) -> int:
     if len(found.scores):
         at = int(np.argmax(found.scores))
-        block, size = int(found.blocks[at]), int(found.sizes[at])
+        block, size = int(found.blocks[at]), int(found.each_size()[at])
         found.drop(at)
     else:
         block, _, size = found.layer.best(reader_of(scores, found.layer.name))
@@ -129,15 +129,17 @@ def _fill(found: Sequence[Found], room: int) -> bool:
     """Keep the best candidates that fit the room; whether the budget ends among them."""
     if found[0].ties is not None:
         return _fill_ties(found, room)
+    one = {layer.sizes if isinstance(layer.sizes, int) else 0 for layer in found}
+    size = one.pop() if len(one) == 1 else 0
     chosen = _prefix(
         np.concatenate([layer.scores for layer in found]),
-        np.concatenate([layer.sizes for layer in found]),
+        size or np.concatenate([layer.each_size() for layer in found]),
         room,
     )
     ends = np.cumsum([len(layer.scores) for layer in found])[:-1]
     for layer, kept in zip(found, np.split(chosen, ends), strict=True):
         layer.layer.mark(layer.blocks[kept])
-        room -= int(layer.sizes[kept].sum())
+        room -= weight_of(kept, layer.sizes)
     return room == 0 or not chosen.all()
 
 
@@ -168,10 +170,10 @@ def _keep_first(bits: Bits, left: int) -> None:
         left -= min(here, left)
 
 
-def _prefix(scores: Floats, sizes: Integers, room: int) -> Booleans:
+def _prefix(scores: Floats, sizes: Integers | int, room: int) -> Booleans:
     """The longest prefix of the candidates that fits: best first, among equals the earlier."""
-    if len(sizes) and sizes.min() == sizes.max():
-        room //= int(sizes[0])
+    if isinstance(sizes, int):
+        room //= sizes
         if room >= len(scores):
             return np.ones(len(scores), np.bool_)
         if room == 0:

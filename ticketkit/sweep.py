@@ -24,14 +24,19 @@ class Found:
     above: int
     blocks: Integers
     scores: Floats
-    sizes: Integers
+    sizes: Integers | int
     ties: Bits | None
 
     def drop(self, at: int) -> None:
         """Take one candidate out."""
         self.blocks = np.delete(self.blocks, at)
         self.scores = np.delete(self.scores, at)
-        self.sizes = np.delete(self.sizes, at)
+        if not isinstance(self.sizes, int):
+            self.sizes = np.delete(self.sizes, at)
+
+    def each_size(self) -> Integers:
+        """The size of each candidate."""
+        return np.broadcast_to(self.sizes, self.blocks.shape)
 
 
 def sweep(
@@ -53,28 +58,31 @@ def _sweep(
     low, high = dtype.type(bracket.low), dtype.type(bracket.high)
     ties = np.zeros_like(layer.marks) if bracket.tied else None
     weight = 0
-    inside: list[tuple[Integers, Floats, Integers]] = []
+    inside: list[tuple[Integers, Floats]] = []
+    inside_sizes: list[Integers] = []
     for span, values, sizes in layer.pieces(reader_of(scores, layer.name)):
         values = values.astype(dtype, copy=False)
         above = values > high
         target = slice(span.first >> 3, (span.last + 7) >> 3)
         layer.marks[target] = np.packbits(above, bitorder="little")
-        weight += _weight(above, sizes)
+        weight += weight_of(above, sizes)
         if ties is not None:
             ties[target] = np.packbits(values == high, bitorder="little")
             continue
         near = values >= low
         near ^= above
-        at = np.flatnonzero(near)
-        inside.append((at + span.first, values[at], np.broadcast_to(sizes, len(values))[at]))
+        at = near.nonzero()[0]
+        inside.append((at + span.first, values[at]))
+        if not isinstance(sizes, int):
+            inside_sizes.append(sizes[at])
     if not inside:
-        nothing = np.empty(0, np.int64)
-        return Found(layer, weight, nothing, np.empty(0, dtype), nothing, ties)
-    blocks, found, sizes = (np.concatenate(column) for column in zip(*inside, strict=True))
-    return Found(layer, weight, blocks, found, sizes, ties)
+        return Found(layer, weight, np.empty(0, np.int64), np.empty(0, dtype), 1, ties)
+    blocks, found = (np.concatenate(column) for column in zip(*inside, strict=True))
+    own = np.concatenate(inside_sizes) if inside_sizes else layer.tiling.size
+    return Found(layer, weight, blocks, found, own, ties)
 
 
-def _weight(chosen: Booleans, sizes: Integers | int) -> int:
+def weight_of(chosen: Booleans, sizes: Integers | int) -> int:
     if isinstance(sizes, int):
         return int(np.count_nonzero(chosen)) * sizes
     return int(sizes[chosen].sum())

@@ -13,7 +13,7 @@ from ticketkit.layer import Layer
 from ticketkit.scoring import Reader
 from ticketkit.tiling import Booleans, Floats, Integers, Span, Tiling
 
-# Neighbouring blocks per place of a sample: a cache line of float32.
+# Neighbouring elements per place of a sample: a cache line of float32.
 _RUN = 16
 
 
@@ -48,9 +48,9 @@ class Tiled:
             rows = _places(count, 1, -(-wanted // max(1, blocks)), generator)
             pieces = [self._scored(reader, self.tiling.row(row))[0] for row in rows.tolist()]
             return np.concatenate(pieces)
-        run = min(_RUN, self.tiling.count)
-        starts = _places(self.tiling.count, run, -(-wanted // run), generator)
         size = self.tiling.size
+        run = max(1, min(_RUN // max(1, size), wanted, self.tiling.count))
+        starts = _places(self.tiling.count, run, -(-wanted // run), generator)
         index = (starts[:, None] * size + np.arange(run * size)).reshape(-1)
         keep = None if self.within is None else _bits_at(self.within.bits, index)
         return self._blocks(reader.gather(index), keep, size)[0]
@@ -110,8 +110,9 @@ def _places(
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Starts of about `wanted` runs, one at a random place in each of as many equal stretches."""
     wanted = max(1, min(wanted, count // run))
-    edges = np.linspace(0, count - run + 1, wanted + 1)
-    return generator.uniform(edges[:-1], edges[1:]).astype(np.int64)
+    stretch = (count - run + 1) / wanted
+    places = (np.arange(wanted) + generator.random(wanted)) * stretch
+    return np.minimum(places.astype(np.int64), count - run)
 
 
 def _bits_at(bits: Bits, index: Integers) -> Booleans:

@@ -16,8 +16,8 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Booleans = np.ndarray[Any, np.dtype[np.bool_]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-# Elements per piece: 512 KiB of float32.
-PIECE = 2**17
+# Elements per piece: 1 MiB of float32.
+PIECE = 2**18
 # Up to this length a block's elements are added column by column over many blocks at once.
 _SHORT = 32
 

@@ -26,7 +26,7 @@ def test_what_lies_above_is_marked_and_what_lies_inside_is_returned_in_order() -
     assert found.above == 1
     assert found.blocks.tolist() == [2, 3, 5, 6]
     assert found.scores.tolist() == [2, 2, 2, 3]
-    assert found.sizes.tolist() == [1, 1, 1, 1]
+    assert found.sizes == 1
 
 
 def test_a_tied_bracket_returns_its_ties_as_bits() -> None:
