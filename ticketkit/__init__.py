@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
         Scheme,
         Strategy,
     )
+    from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.selection import Budget
-    from ticketkit.ticket import Ticket, load_ticket
+    from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
@@ -52,7 +54,9 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
+    "Counts": "prunable",
     "Criterion": "parts",
+    "Hold": "holding",
     "InputError": "errors",
     "Job": "parts",
     "Layer": "layer",
@@ -60,6 +64,7 @@ _HOMES = {
     "MismatchError": "errors",
     "OutputError": "errors",
     "PluginError": "errors",
+    "Provenance": "ticket",
     "Round": "parts",
     "Scheme": "parts",
     "Strategy": "parts",
@@ -84,7 +89,9 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Context",
+    "Counts",
     "Criterion",
+    "Hold",
     "InputError",
     "Job",
     "Layer",
@@ -92,6 +99,7 @@ __all__ = [
     "MismatchError",
     "OutputError",
     "PluginError",
+    "Provenance",
     "Round",
     "Scheme",
     "Strategy",
@@ -110,12 +118,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ticketkit' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ticketkit.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'ticketkit' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"ticketkit.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

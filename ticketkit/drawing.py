@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,11 +55,12 @@ def draw(
     that cannot be ranked), `PluginError` (a part that fails), all of them `TicketkitError`.
     """
     check_sparsity(sparsity)
+    seed = _whole("seed", seed)
     chosen = Parts.resolve(scheme, criterion, allocation, strategy)
     source = source_of(model)
     include, exclude = _globs(include), _globs(exclude)
     found = survey(source.tensors(), include, exclude)
-    mask = _Job(source, found, chosen, float(sparsity), seed, allow_empty_layers).run()
+    mask = _Job(source, found, chosen, float(sparsity), seed, bool(allow_empty_layers)).run()
     if not sparsity:
         warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
     if allow_empty_layers:
@@ -69,7 +72,7 @@ def draw(
         seed=seed,
         include=include,
         exclude=exclude,
-        allow_empty_layers=allow_empty_layers,
+        allow_empty_layers=bool(allow_empty_layers),
         source=recorded,
         versions=chosen.versions(),
     )
@@ -78,7 +81,7 @@ def draw(
 
 def check_sparsity(sparsity: float) -> None:
     """Raise a `UsageError` unless `sparsity` is a number in [0, 1]."""
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float):
+    if isinstance(sparsity, bool) or not isinstance(sparsity, numbers.Real):
         raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity!r}")
     if math.isfinite(sparsity) and 1 < sparsity < 100:
         raise UsageError(
@@ -174,8 +177,7 @@ class _Job:
             if not isinstance(mask, Mask):
                 raise TypeError(f"select must return a ticketkit.Mask, found {mask!r}")
             _check_cover(mask, {name: layer.shape for name, layer in self._layers.items()})
-            if mask.kept > total:
-                raise ValueError(f"it kept {mask.kept:,} weights, its budget is {total:,}")
+            _check_budget(mask, budget)
         return Mask({name: _own(self._layers[name], mask) for name in mask})
 
     def _shares(self, keep: Callable[[int], int]) -> Mapping[str, int] | None:
@@ -205,6 +207,18 @@ def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:
         raise ValueError(f"the mask must cover every layer in its shape; differs in {some(odd)}")
 
 
+def _check_budget(mask: Mask, budget: Budget) -> None:
+    kept = {name: mask.packed(name).kept for name in mask}
+    if sum(kept.values()) > budget.total:
+        raise ValueError(f"it kept {mask.kept:,} weights, its budget is {budget.total:,}")
+    for name, share in (budget.shares or {}).items():
+        if kept[name] > share:
+            raise ValueError(f"it kept {kept[name]:,} of {printable(name)}, its share is {share:,}")
+    if not budget.allow_empty_layers and not all(kept.values()):
+        empty = some(name for name, count in kept.items() if not count)
+        raise ValueError(f"it kept nothing of {empty}, which was not allowed")
+
+
 def _own(layer: Layer, mask: Mask) -> PackedBits | BlockBits:
     """One layer's bits, from its presented shape to its own."""
     packed = mask.packed(layer.name)
@@ -221,5 +235,18 @@ def _warn_of_empty_layers(mask: Mask) -> None:
         warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=3)
 
 
+def _whole(name: str, value: object) -> int:
+    """A whole number of any integer type, as an int."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"{name} is a whole number, found {value!r}") from None
+
+
 def _globs(globs: Iterable[str]) -> tuple[str, ...]:
-    return (globs,) if isinstance(globs, str) else tuple(globs)
+    listed = (globs,) if isinstance(globs, str) else tuple(globs or ())
+    if odd := [glob for glob in listed if not isinstance(glob, str)]:
+        raise UsageError(f"include and exclude are globs over parameter names, found {odd[0]!r}")
+    return listed

@@ -29,6 +29,9 @@ class UnreachableSparsity(UsageError):
         super().__init__(message)
         self.highest = highest
 
+    def __reduce__(self) -> tuple[type[UnreachableSparsity], tuple[str, float]]:
+        return type(self), (str(self), self.highest)  # across processes too
+
 
 class InputError(TicketkitError, ValueError):
     """A file, network or tensor that is refused as it is (exit status 3)."""

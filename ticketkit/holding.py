@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch.utils.hooks import RemovableHandle
 
+from ticketkit.errors import InputError, UsageError
 from ticketkit.mask import unwrap
 from ticketkit.zeroing import layout, zero_
 
@@ -22,12 +23,14 @@ class Hold:
 
     Training under it is bit-equal to training with explicitly masked gradients. It masks
 
-    - each gradient as it is accumulated, so that clipping and an optimizer's statistics see f(m⊙θ);
+    - each gradient as `backward` accumulates it, so that clipping and an optimizer's statistics
+      see f(m⊙θ);
     - the weights after each optimizer step, where momentum may be older than the mask;
     - the weights after `load_state_dict`.
 
     Parameter names and state-dict keys do not change. A copy or a pickle of the network is a plain
-    network, not held.
+    network, not held. A parameter that is replaced by another object, but by a load, is held no
+    more, and gradients that are assigned by hand are for the caller to mask.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class Hold:
         # accelerate wraps an optimizer in another, whose own hooks never run.
         while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
             optimizer = inner
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            found = type(optimizer).__name__
+            raise UsageError(f"hold takes optimizers, one by one, found {found}")
         self._hooks.append(optimizer.register_step_post_hook(lambda *_: self.apply()))
 
     def apply(self) -> None:
@@ -123,6 +129,8 @@ class _Zeros:
     def write(self, tensor: torch.Tensor) -> None:
         if self._mask.device != tensor.device:  # the network has moved to another device
             self._mask = self._mask.to(tensor.device)
+        if tensor.layout != torch.strided:
+            raise InputError(f"a {tensor.layout} gradient cannot be held: use dense gradients")
         zero_(tensor, self._mask)
 
     def write_to_gradient(self, parameter: torch.Tensor) -> None:

@@ -37,6 +37,9 @@ class Mask(Mapping[str, "torch.Tensor"]):
 
         return torch.from_numpy(self.packed(name).unpack())
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._packed  # which unpacks nothing
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)
 
@@ -89,10 +92,14 @@ class Mask(Mapping[str, "torch.Tensor"]):
 
     def __and__(self, other: Mask) -> Mask:
         """Keep what both keep."""
+        if not isinstance(other, Mask):
+            return NotImplemented
         return self._combined(other, np.bitwise_and)
 
     def __or__(self, other: Mask) -> Mask:
         """Keep what either keeps."""
+        if not isinstance(other, Mask):
+            return NotImplemented
         return self._combined(other, np.bitwise_or)
 
     def overlap(self, other: Mask) -> float:
@@ -106,6 +113,9 @@ class Mask(Mapping[str, "torch.Tensor"]):
 
     def apply_(self, model: torch.nn.Module | Mapping[str, torch.Tensor]) -> None:
         """Fill the removed weights with +0.0, in place, in a network or a state dict.
+
+        A tied weight is masked once; for a state dict with a copy of it under another name, take
+        `ticket.mask_for(state_dict)`, which knows both.
 
         Raises `MismatchError`, having changed nothing, where names or shapes differ.
         """
@@ -193,8 +203,10 @@ def _array(keep: Any) -> np.ndarray[Any, np.dtype[Any]]:
 def _tensors(
     model: torch.nn.Module | Mapping[str, torch.Tensor],
 ) -> Mapping[str, torch.Tensor]:
+    import torch
+
     if isinstance(model, Mapping):
-        return model
+        return {name: value for name, value in model.items() if torch.is_tensor(value)}
     return dict(unwrap(model).named_parameters(remove_duplicate=False))
 
 

@@ -38,6 +38,7 @@ def resolve(kind: str, spec: str | Part) -> Part:
         raise UsageError(
             f"{kind} is a spec string such as 'name:key=value' or an instance of "
             f"ticketkit.{base.__name__}, found {spec!r}"
+            + ("; are its () missing?" if isinstance(spec, type) else "")
         )
     name, _, rest = spec.partition(":")
     if rest and "=" not in rest.partition(":")[0]:

@@ -197,14 +197,16 @@ Role = tuple[str | None, int | None]
 
 def _roles(model: torch.nn.Module) -> dict[int, Role]:
     roles: dict[int, Role] = {}
-    for module in model.modules():
+    for path, module in model.named_modules():
+        _check_plain(path, module)
         for attribute, parameter in module.named_parameters(recurse=False):
             role = _role(module, attribute)
             known = roles.get(id(parameter), role)
             # A tied weight is pruned only where each of its owners would have it pruned.
             reasons = sorted({reason for reason, _ in (known, role) if reason})
             tied = "tied to " if known[0] != role[0] else ""
-            roles[id(parameter)] = (tied + reasons[0], None) if reasons else role
+            transposed = role[1] if role == known else None
+            roles[id(parameter)] = (tied + reasons[0] if reasons else None, transposed)
     return roles
 
 
@@ -221,6 +223,32 @@ def _role(module: torch.nn.Module, attribute: str) -> Role:
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return "a recurrent layer", None
     return "neither a convolution nor a linear layer", None
+
+
+# Parameters that stand for a weight, and the call of torch that puts the weight back.
+_COMPUTED = {
+    "weight_orig": "torch.nn.utils.prune.remove",
+    "weight_g": "torch.nn.utils.remove_weight_norm",
+    "weight_v": "torch.nn.utils.remove_weight_norm",
+}
+
+
+def _check_plain(path: str, module: torch.nn.Module) -> None:
+    """Refuse weights that are computed from others, or lie in pieces in many processes."""
+    where = printable(path) or "the network"
+    parameters = dict(module.named_parameters(recurse=False))
+    fsdp = type(module).__name__ == "FullyShardedDataParallel"
+    if fsdp or any(hasattr(parameter, "full_tensor") for parameter in parameters.values()):
+        raise InputError(
+            f"{where}: sharded weights; gather them first with torch.distributed.checkpoint."
+            "state_dict.get_model_state_dict and StateDictOptions(full_state_dict=True)"
+        )
+    computed = {_COMPUTED[name] for name in parameters if name in _COMPUTED}
+    if hasattr(module, "parametrizations"):
+        computed = {"torch.nn.utils.parametrize.remove_parametrizations"}
+    if computed:
+        call = " or ".join(sorted(computed))
+        raise InputError(f"{where}: its weight is computed from others; undo that by {call}")
 
 
 def _check_initialized(name: str, parameter: torch.Tensor) -> None:

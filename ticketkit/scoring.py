@@ -125,15 +125,20 @@ class _Question:
         self._context = Context(layer.name, seed)
 
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
-        before = weight._version
+        before = _version(weight)
         with blamed(self._criterion):
             scores = self._criterion.score(weight, self._context)
-            if weight._version != before:
+            if _version(weight) != before:
                 raise ValueError(f"{self} changed the weights it was given to score")
             return _checked(scores, weight.shape, self)
 
     def __str__(self) -> str:
         return f"score for {printable(self.layer.name)}"
+
+
+def _version(weight: torch.Tensor) -> int:
+    """How often the weight was changed in place, as far as torch counts it."""
+    return 0 if weight.is_inference() else weight._version
 
 
 def _ranked(weight: torch.Tensor) -> torch.Tensor:

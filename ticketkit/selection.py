@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ticketkit.bits import Bits, count, pack
-from ticketkit.errors import UnreachableSparsity, printable
+from ticketkit.errors import PluginError, UnreachableSparsity, printable
 from ticketkit.mask import Mask
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
@@ -68,7 +68,10 @@ def select_tiles(
             unreachable.append(error)
     if unreachable:  # of layers with shares of their own, the one that reaches least decides
         raise min(unreachable, key=lambda error: error.highest)
-    return Mask({name: layer.packed() for name, layer in layers.items()})
+    mask = Mask({name: layer.packed() for name, layer in layers.items()})
+    if not mask.kept and mask.size:
+        raise _unreachable(list(layers.values()), 0)
+    return mask
 
 
 def _tiled(
@@ -99,6 +102,10 @@ def _rank(
         room = keep - above - fronts
         if (room < 0 and not above) or not keep:
             raise _unreachable(layers, fronts)
+        if bracket.floor > bracket.ceiling:
+            raise PluginError(
+                "the scores changed between two readings: a criterion that draws lots"
+            )
         if room < 0:
             bracket = sample.bracket(keep, bracket.raised(sample.dtype))
         elif _fill(found, room) or bracket.low <= sample.everything.low:
@@ -200,5 +207,5 @@ def _unreachable(layers: Sequence[Tiled], fronts: int) -> UnreachableSparsity:
         f"{total:,} weights; the highest sparsity reachable is {highest}"
     )
     if fronts:
-        message += " (--allow-empty-layers lifts this)"
+        message += " (--allow-empty-layers, in Python allow_empty_layers=True, lifts this)"
     return UnreachableSparsity(message, highest)

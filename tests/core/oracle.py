@@ -29,7 +29,7 @@ def select(
     allow_empty_layers: bool = False,
     within: Mapping[str, Array] | None = None,
 ) -> dict[str, Array] | None:
-    """The masks that the rules define; None where the best blocks alone exceed the budget."""
+    """The masks that the rules define; None where the best blocks exceed the budget."""
     ranked: list[tuple[float, str, int, int, tuple[slice, ...]]] = []
     fronts: list[tuple[float, str, int, int, tuple[slice, ...]]] = []
     for name in sorted(scores):
@@ -57,4 +57,4 @@ def select(
         kept.append(entry)
     for _, name, _, _, where in kept:
         keep[name][where] = True if within is None else within[name][where]
-    return keep
+    return keep if kept else None

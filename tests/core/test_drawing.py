@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import ticketkit
 from ticketkit import Mask, Round
@@ -350,3 +355,110 @@ def test_uniform_gives_each_layer_the_asked_sparsity() -> None:
     mask = draw(allocation="uniform", sparsity=0.75).mask
     for name, keep in mask.items():
         assert keep.sum() == keep.numel() - round(0.75 * keep.numel()), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 1.0}, {"seed": True}, {"seed": None}, {"include": [3]}, {"exclude": [None]}],
+)
+def test_an_option_of_the_wrong_type_is_refused(options: Any) -> None:
+    with pytest.raises(ticketkit.UsageError, match="found"):
+        draw(**options)
+
+
+def test_numpy_scalars_serve_and_the_ticket_loads_back(tmp_path: Path) -> None:
+    options: Any = {"sparsity": np.float32(0.5), "seed": np.int64(3)}
+    ticket = draw(**options, allow_empty_layers=np.bool_(False))
+    ticket.save(tmp_path / "t.safetensors")
+    assert ticketkit.load_ticket(tmp_path / "t.safetensors") == ticket
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_drawing_works_in_inference_mode(dtype: torch.dtype) -> None:
+    expected = draw(network().to(dtype)).mask
+    with torch.inference_mode():
+        assert draw(network().to(dtype)).mask == expected
+
+
+def test_an_error_about_sparsity_passes_from_one_process_to_another() -> None:
+    with pytest.raises(ticketkit.UnreachableSparsity) as caught:
+        draw(sparsity=1)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.highest) == (str(caught.value), caught.value.highest)
+
+
+class Noise(ticketkit.Criterion):
+    """Scores that change from one reading to the next."""
+
+    name = "noise"
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        return weight.abs() * torch.rand(())
+
+
+def test_a_criterion_that_draws_lots_ends_all_the_same() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(600, 600), nn.Linear(600, 600))
+    for _ in range(8):
+        with contextlib.suppress(ticketkit.PluginError):
+            draw(model, criterion=Noise(), sparsity=0.9)
+
+
+def test_a_scheme_that_exceeds_a_share_or_empties_a_layer_is_refused() -> None:
+    def front(scores: Any, budget: ticketkit.Budget) -> Mask:
+        left = budget.total
+        keeps = {}
+        for name, score in scores.items():
+            keeps[name] = (torch.arange(score.numel()) < left).reshape(score.shape)
+            left -= int(keeps[name].sum())
+        return Mask(keeps)
+
+    with pytest.raises(ticketkit.PluginError, match=r"of 0\.weight, its share is 108"):
+        draw(scheme=OddScheme(front), allocation="uniform")
+    with pytest.raises(ticketkit.PluginError, match=r"it kept nothing of 3\.weight"):
+        draw(scheme=OddScheme(front), sparsity=0.8)
+
+
+def test_a_budget_that_no_block_fits_is_refused() -> None:
+    with pytest.raises(ticketkit.UnreachableSparsity):
+        draw(scheme="channel", sparsity=0.9999, allow_empty_layers=True)
+
+
+def test_the_order_of_tied_layers_does_not_matter() -> None:
+    masks = []
+    for names in (("conv", "up"), ("up", "conv")):
+        model: Any = nn.Module()
+        for name in names:
+            kind = nn.Conv2d if name == "conv" else nn.ConvTranspose2d
+            model.add_module(name, kind(6, 6, 3))
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(6, 6, 3, 3))
+        model.conv.weight = model.up.weight = weight
+        masks.append(draw(model, scheme="channel").mask)
+    assert masks[0] == masks[1]
+
+
+def torch_prune(layer: nn.Module) -> nn.Module:
+    module: nn.Module = prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+    return module
+
+
+def weight_norm(layer: nn.Module) -> nn.Module:
+    return nn.utils.weight_norm(layer)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("change", "call"),
+    [
+        (nn.utils.parametrizations.weight_norm, "remove_parametrizations"),
+        (nn.utils.parametrizations.spectral_norm, "remove_parametrizations"),
+        (weight_norm, "remove_weight_norm"),
+        (torch_prune, "prune.remove"),
+    ],
+)
+def test_weights_that_are_computed_from_others_are_refused(change: Any, call: str) -> None:
+    model = network()
+    change(model[2])
+    with pytest.raises(ticketkit.InputError, match=f"2: its weight is computed.*{call}"):
+        draw(model)  # fault row 36
