@@ -6,6 +6,7 @@ explains none of its failures in the words of the person who downloaded the file
 
 from __future__ import annotations
 
+import contextlib
 import pickletools
 import struct
 import zipfile
@@ -16,12 +17,19 @@ from typing import IO
 from ticketkit.errors import CheckpointError, printable, some
 from ticketkit.files import check_input
 
+# safetensors refuses a longer header too.
+LONGEST_HEADER = 100 * 2**20
 _MOST_MEMBERS = 200_000
 _LONGEST_ENTRY = 2048
+# A legacy file is so many pickles, then raw data.
+_LEGACY_PICKLES = 5
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEADS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file; fetch it with 'git lfs pull'",
     b"<!doctype": "an HTML page, not a checkpoint; the download was answered with a web page",
     b"<html": "an HTML page, not a checkpoint; the download was answered with a web page",
+    b"<?xml": "an XML page, not a checkpoint; the download was answered with an error",
+    b"\x1f\x8b": "a gzip file; unpack it first",
 }
 
 
@@ -37,15 +45,18 @@ def form_of(path: Path) -> str:
     if head.startswith(b"PK\x03\x04"):
         _check_zip(path, size)
         return "zip"
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return "legacy"
+    # The length that opens a safetensors file may begin with the bytes of a pickle: 640 does.
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{":
-        if length + 8 > size:
+    pickled = head[:2] in _PICKLES
+    if head[8:9] == b"{" and (length < 2**32 or not pickled):
+        if size < length + 8 <= LONGEST_HEADER:
             raise CheckpointError(
-                f"{shown}: truncated: expected {length + 8} bytes or more, found {size}"
+                f"{shown}: truncated: expected {length + 8:,} bytes or more, found {size:,}; "
+                "fetch it again"
             )
         return "safetensors"
+    if pickled:
+        return "legacy"
     raise CheckpointError(
         f"{shown}: not a checkpoint: neither safetensors nor a file of torch.save (it starts with "
         f"{head[:8]!r})"
@@ -55,17 +66,30 @@ def form_of(path: Path) -> str:
 def globals_of(path: Path) -> list[str]:
     """The names of code that the pickles of a file ask for, read without running them."""
     found: set[str] = set()
+    # Of what is not a whole pickle, what was found so far is what there is.
+    with contextlib.suppress(ValueError, MemoryError, OverflowError, zipfile.BadZipFile):
+        for pickled in _pickles(path):
+            found.update(_globals(pickled))
+    return sorted(found)
+
+
+def _pickles(path: Path) -> Iterator[IO[bytes]]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if member.endswith(".pkl"):
                     with archive.open(member) as file:
-                        found.update(_globals(file))
+                        yield file
     else:
         with path.open("rb") as file:
-            while file.peek(1)[:1] == b"\x80":  # a legacy file is several pickles, then raw data
-                found.update(_globals(file))
-    return sorted(found)
+            for _ in range(_LEGACY_PICKLES):
+                yield file
+
+
+def stored_bytes(path: Path) -> int:
+    """The bytes of tensors that a zip file of torch.save holds."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(m.file_size for m in archive.infolist() if "/data/" in m.filename)
 
 
 def _check_zip(path: Path, size: int) -> None:
@@ -81,6 +105,11 @@ def _check_zip(path: Path, size: int) -> None:
         ) from None
     except (ValueError, OSError, NotImplementedError, RecursionError) as error:
         raise CheckpointError(f"{shown}: not a readable zip archive: {error}") from None
+    if any(m.filename.endswith("/constants.pkl") for m in members):
+        raise CheckpointError(
+            f"{shown}: a TorchScript archive, which holds code; where it was made, save the "
+            "weights alone: torch.save(model.state_dict(), PATH)"
+        )
     packed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise CheckpointError(
@@ -102,18 +131,25 @@ def _check_directory(path: Path, size: int) -> None:
     with path.open("rb") as file:
         file.seek(max(0, size - 2**17))
         tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    members, length = (
-        struct.unpack_from("<HI", tail, end + 10) if 0 <= end <= len(tail) - 22 else (0, 0)
-    )
-    wide = tail.rfind(b"PK\x06\x06")
-    if 0 <= wide <= len(tail) - 56:
-        members, length = struct.unpack_from("<QQ", tail, wide + 32)
+    end = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
+    if end < 0:
+        return  # there is none, as zipfile will say
+    before = size - len(tail)
+    members, length, start = struct.unpack_from("<HII", tail, end + 10)
+    stop = named = before + end
+    if end >= 76 and tail[end - 20 :].startswith(b"PK\x06\x07"):  # zip64
+        (named,) = struct.unpack_from("<Q", tail, end - 12)
+        stop = before + end - 76
+        members, length, start = struct.unpack_from("<QQQ", tail, end - 44)
+    shown = printable(str(path))
     if members > _MOST_MEMBERS or length > max(1, members) * _LONGEST_ENTRY:
         raise CheckpointError(
-            f"{printable(str(path))}: a zip directory of {members:,} members in {length:,} bytes; "
-            f"torch.save writes one member a tensor, at most {_MOST_MEMBERS:,} are read"
+            f"{shown}: a zip directory of {members:,} members in {length:,} bytes; torch.save "
+            f"writes one member a tensor, at most {_MOST_MEMBERS:,} are read"
         )
+    # Where there is room for doubt, zipfile and torch may read two different directories.
+    if start + length != stop or named != stop:
+        raise CheckpointError(f"{shown}: the zip directory is not where the archive says it is")
 
 
 def _check_places(shown: str, members: list[zipfile.ZipInfo], size: int) -> None:
@@ -136,19 +172,16 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
     """Every `module.name` in one pickle; the last strings before STACK_GLOBAL are its operands."""
     strings: list[str] = []
     memo: dict[int, str] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in ("GLOBAL", "INST"):
-                yield str(argument).replace(" ", ".")
-            elif opcode.name == "STACK_GLOBAL":
-                yield ".".join(strings[-2:])
-            elif "GET" in opcode.name:
-                strings.append(memo.get(int(str(argument)), "?"))
-            elif opcode.name == "MEMOIZE":
-                memo[len(memo)] = strings[-1] if strings else "?"
-            elif "PUT" in opcode.name:
-                memo[int(str(argument))] = strings[-1] if strings else "?"
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except ValueError:  # not a whole pickle: what was found so far is what there is
-        return
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".")
+        elif opcode.name == "STACK_GLOBAL":
+            yield ".".join(strings[-2:])
+        elif "GET" in opcode.name:
+            strings.append(memo.get(int(str(argument)), "?"))
+        elif opcode.name == "MEMOIZE":
+            memo[len(memo)] = strings[-1] if strings else "?"
+        elif "PUT" in opcode.name:
+            memo[int(str(argument))] = strings[-1] if strings else "?"
+        elif isinstance(argument, str):
+            strings.append(argument)

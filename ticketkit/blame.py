@@ -14,13 +14,13 @@ from ticketkit.registry import catalogue
 def blamed(part: Part) -> Iterator[None]:
     """Turn what goes wrong inside into a `PluginError` that names the part and its distribution.
 
-    Errors of ticketkit's own kinds pass: they have been told already.
+    Errors of ticketkit's own kinds pass: they have been told already. So does Ctrl-C.
     """
     try:
         yield
-    except TicketkitError:
+    except (TicketkitError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:
+    except BaseException as error:
         offer = catalogue().of(part)
         origin = f"of {offer.plugin}" if offer else "not registered"
         reason = f"{type(error).__name__}: {printable(str(error))}"

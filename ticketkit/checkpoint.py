@@ -7,13 +7,14 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ticketkit.archive import form_of
-from ticketkit.errors import UsageError, printable
+from ticketkit.errors import CheckpointError, UsageError, printable
 from ticketkit.prunable import Tensor, by_name, is_buffer
 from ticketkit.tensorfile import TensorFile
 
@@ -37,6 +38,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def __init__(self, path: Path, form: str) -> None:
         self.path = path
         self.form = form
+        self.size = path.stat().st_size
         self.key: str | None = None
         """The entry of a wrapped file that holds these tensors; None for a plain file."""
 
@@ -57,7 +59,10 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
 
     @abstractmethod
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        """A tensor's bits as unsigned integers, in its shape and in C order."""
+        """A tensor's bits as unsigned integers, in its shape and in C order.
+
+        Complex numbers have a last axis of two.
+        """
 
     @abstractmethod
     def write(self, output: Output, mask: Mask) -> list[str]:
@@ -71,6 +76,9 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Names that share one tensor: the first of them, and the others."""
         return {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes  # which reads no tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -132,11 +140,11 @@ class SafetensorsCheckpoint(Checkpoint):
         """The file's own metadata."""
         return self.file.metadata
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: entry.shape for name, entry in self.file.entries.items()}
 
-    @property
+    @cached_property
     def dtypes(self) -> dict[str, str]:
         return {name: entry.dtype for name, entry in self.file.entries.items()}
 
@@ -147,7 +155,7 @@ class SafetensorsCheckpoint(Checkpoint):
         return self.file.raw(name)
 
     def write(self, output: Output, mask: Mask) -> list[str]:
-        with output.writing(self.path.stat().st_size) as file:
+        with output.writing(self.size) as file:
             file.write(self.file.head)
             for name in self.file.entries:
                 if name in mask:
@@ -172,13 +180,16 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     is wrong.
     """
     path = Path(path)
+    shown = printable(str(path))
     form = form_of(path)
     if form == "safetensors":
         if key is not None:
-            raise UsageError(
-                f"{printable(str(path))} is a safetensors file: it has no entries to choose"
-            )
+            raise UsageError(f"{shown} is a safetensors file: it has no entries to choose")
         return SafetensorsCheckpoint(path)
+    if path.suffix == ".safetensors":  # torch.load would take its name's word for it
+        raise CheckpointError(
+            f"{shown}: a file of torch.save under the name of a safetensors file; rename it to .pt"
+        )
     from ticketkit.torchfile import TorchCheckpoint
 
     return TorchCheckpoint(path, form, key)

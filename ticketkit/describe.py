@@ -42,7 +42,7 @@ def _layer(ticket: Ticket, name: str) -> dict[str, Any]:
         "shape": list(packed.shape),
         "weights": packed.size,
         "kept": kept,
-        "sparsity": 1 - kept / packed.size,
+        "sparsity": 1 - kept / packed.size if packed.size else 0.0,
     }
     if isinstance(packed, BlockBits):
         layer["block"] = list(packed.block)
@@ -62,7 +62,7 @@ def _single_weights(ticket: Ticket) -> list[str]:
     single = [name for name, packed in blocks.items() if packed.tiling.size == 1]
     if not single or len(single) == len(blocks):
         return []
-    share = sum(blocks[name].size for name in single) / ticket.counts.prunable
+    share = sum(blocks[name].size for name in single) / max(1, ticket.mask.size)
     return [
         f"in {len(single)} of {len(blocks)} layers ({share:.1%} of the prunable weights: 1x1 "
         f"convolutions, linear layers) a block of scheme {ticket.provenance.scheme} is one weight"

@@ -49,81 +49,141 @@ def check_input(path: Path) -> int:
 
 
 class Output:
-    """A file that will replace `path` once it is whole; made by `reserve`."""
+    """A file that will stand at `path` once it is whole; made by `reserve`."""
 
-    def __init__(self, path: Path, partial: Path, file: IO[bytes]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = partial
-        self._file = file
+        self._partial = _beside(path, "partial")
+        self._written: os.stat_result | None = None
 
     @contextlib.contextmanager
     def writing(self, size: int) -> Iterator[IO[bytes]]:
-        """The file to write, of about `size` bytes; leaving the block puts it in place, durably.
-
-        An error inside the block leaves what stood at `path` untouched.
-        """
+        """The file to write, of about `size` bytes."""
         try:
-            self._file.truncate(0)
-            self._file.seek(0)
-            yield self._file
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._partial.unlink(missing_ok=True)  # left by a killed run
+            with self._partial.open("x+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                self._written = os.fstat(file.fileno())
+        except OSError as error:
+            raise OutputError(_write_failure(self.path, error, size)) from error
+
+    def place(self) -> None:
+        """Move what was written, if anything was, to its place; durably."""
+        if self._written is None:
+            return
+        if not _is(self._partial, self._written):  # on a file system without locks
+            raise OutputError(f"{printable(str(self.path))}: another run is writing it")
+        try:
             self._partial.replace(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
-            raise OutputError(_write_failure(self.path, error, size)) from error
+            raise OutputError(_write_failure(self.path, error)) from error
+
+    def drop(self) -> None:
+        """Remove what has not been moved to its place."""
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def reserve(path: Path) -> Iterator[Output]:
-    """Hold `path` against other runs until the block ends; nothing appears unless it was written.
+    """Hold `path` against other runs; what was written stands there when the block has ended.
 
-    The temporary file beside the target is its own lock: the system lets go of it when its holder
-    dies, and the next run takes over what was left, so a killed run leaves nothing to clean up.
+    An error inside the block leaves what stood at `path` untouched. The lock is a file beside it,
+    which the system lets go of when its holder dies; the next run takes over what was left, so a
+    killed run leaves nothing to clean up.
     """
-    path = _target(path)
-    partial = path.with_name(f".{path.name[:200]}.ticketkit-partial")
+    path = target_of(path)
+    with _locked(_beside(path, "lock"), path):
+        output = Output(path)
+        try:
+            yield output
+            output.place()
+        finally:
+            output.drop()
+
+
+def target_of(path: Path) -> Path:
+    """The file that a write to `path` replaces: behind a symbolic link, the file that it names.
+
+    An `OutputError` where that is a folder or a device.
+    """
     try:
-        file = _lock(partial, path)
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path
     except OSError as error:
-        raise OutputError(_write_failure(path, error)) from error
+        raise OutputError(_write_failure(path, error)) from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OutputError(f"{printable(str(path))}: {what}, where a file is to be written")
+    return path
+
+
+def _beside(path: Path, what: str) -> Path:
+    """A hidden file beside `path`, under a name that no file system finds too long."""
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= 200 else sha256(name)
+    return path.with_name(f".{short}.ticketkit-{what}")
+
+
+@contextlib.contextmanager
+def _locked(lock: Path, path: Path) -> Iterator[None]:
+    file = None
     try:
-        yield Output(path, partial, file)
+        while file is None:
+            file = _lock(lock, path)
+        yield
     finally:
-        # Ours, unless `writing` has already moved it to its place.
-        with contextlib.suppress(OSError):
-            if partial.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                partial.unlink()
-        with contextlib.suppress(OSError):
+        if file is not None:
+            if fcntl is None:  # Windows removes no open file
+                file.close()
+            with contextlib.suppress(OSError):
+                lock.unlink()
             file.close()
 
 
-def _target(path: Path) -> Path:
-    """The file that a write to `path` should replace: behind a symbolic link, the file it names."""
-    return path.resolve() if path.is_symlink() else path
+def _lock(lock: Path, path: Path) -> IO[bytes] | None:
+    """The lock, held and with our name in it; None where its last holder removed it just now."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        file = os.fdopen(descriptor, "r+b", buffering=0)
+        if not _flock(file):
+            with file:
+                holder = _holder(file.read(200))
+            raise OutputError(f"{printable(str(path))}: another run is writing it{holder}")
+        if not _is(lock, os.fstat(descriptor)):
+            file.close()
+            return None
+    except OSError as error:
+        raise OutputError(_write_failure(path, error)) from error
+    with contextlib.suppress(OSError):  # a full disk locks all the same
+        file.truncate(0)
+        file.write(f"ticketkit pid {os.getpid()} on {socket.gethostname()}\n".encode())
+    return file
 
 
-def _lock(partial: Path, path: Path) -> IO[bytes]:
-    while True:
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        file = os.fdopen(descriptor, "r+b")
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = file.read(200)
-                file.close()
-                raise OutputError(
-                    f"{printable(str(path))}: another run is writing it{_holder(holder)}"
-                ) from None
-        # Its last holder may have moved the file into place between our open and our lock.
-        with contextlib.suppress(OSError):
-            if partial.stat().st_ino == os.fstat(descriptor).st_ino:
-                file.truncate(0)
-                file.write(f"ticketkit pid {os.getpid()} on {socket.gethostname()}\n".encode())
-                file.flush()
-                return file
-        file.close()
+def _flock(file: IO[bytes]) -> bool:
+    """Lock the file; false where another run holds it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: the later of two runs gets its way
+        return True
+    return True
+
+
+def _is(path: Path, found: os.stat_result) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), found)
+    return False
 
 
 def _holder(head: bytes) -> str:

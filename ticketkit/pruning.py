@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ticketkit.archive import form_of
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.drawing import Parts, check_sparsity, draw
 from ticketkit.errors import UsageError, printable, some
-from ticketkit.files import check_input, reserve
-from ticketkit.parts import BlockScheme
-from ticketkit.prunable import Survey, natural, survey
+from ticketkit.files import reserve, target_of
+from ticketkit.prunable import survey
 from ticketkit.ticket import Ticket, load_ticket
-from ticketkit.tiling import Tiling
 
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
@@ -40,19 +39,22 @@ class Request:
     allow_empty_layers: bool = False
     checkpoint_key: str | None = None
     force: bool = False
-    outputs: tuple[Path, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        outputs = (self.ticket,) if self.output is None else (self.output, self.ticket)
-        object.__setattr__(self, "outputs", outputs)
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return (self.ticket,) if self.output is None else (self.output, self.ticket)
 
 
 def prune(request: Request) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done."""
+    check_files(request.input, request.output, request.outputs, force=request.force)
+    from ticketkit.drawing import check_sparsity, draw  # torch, after what can be told without it
+
     check_sparsity(request.sparsity)
-    check_outputs(request.input, request.outputs, force=request.force)
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(reserve(path)) for path in request.outputs]
+        _check_absent(request.outputs, force=request.force)  # a run may have ended just now
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -66,44 +68,12 @@ def prune(request: Request) -> dict[str, Any]:
     )
     return {
         "schema": "ticketkit.prune/1",
-        "input": _described(checkpoint),
+        "input": described(checkpoint),
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
         "spared": [{"name": name, "reason": reason} for name, reason in spared.items()],
         "notes": notes,
-    }
-
-
-def plan(request: Request) -> dict[str, Any]:
-    """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
-    check_sparsity(request.sparsity)
-    check_outputs(request.input, request.outputs, force=request.force)
-    chosen = Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
-    checkpoint = open_checkpoint(request.input, request.checkpoint_key)
-    found = survey(checkpoint.tensors(), request.include, request.exclude)
-    prunable = found.counts.prunable
-    blocks = _blocks(chosen, found)
-    mask_bytes = sum(-(-count // 8) for count in blocks.values())
-    size = check_input(request.input)
-    return {
-        "schema": "ticketkit.plan/1",
-        "input": _described(checkpoint),
-        "output": request.output and str(request.output),
-        "ticket": str(request.ticket),
-        "parts": chosen.specs(),
-        "sparsity": {"requested": request.sparsity},
-        "counts": {**vars(found.counts), "kept": prunable - round(request.sparsity * prunable)},
-        "layers": [
-            {"name": n, "shape": list(x.shape), "weights": x.size, "blocks": blocks[n]}
-            for n, x in sorted(found.layers.items(), key=lambda item: natural(item[0]))
-        ],
-        "spared": [{"name": name, "reason": why} for name, why in found.spared.items()],
-        "bytes": {
-            "checkpoint": size if request.output else 0,
-            "ticket": mask_bytes + 200 * len(blocks),
-            "peak_memory": size + prunable // 8 + 2**25,
-        },
     }
 
 
@@ -120,10 +90,11 @@ def apply(
 
     Refuses weights that the ticket was not drawn from, unless `verify` is false.
     """
-    check_outputs(input_path, (output_path,), force=force)
-    if output_path.resolve() == ticket_path.resolve():
-        raise UsageError(f"the output {printable(str(output_path))} is the ticket")
+    check_files(input_path, output_path, (output_path,), force=force)
+    if _same(output_path, ticket_path):
+        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
     with reserve(output_path) as place:
+        _check_absent((output_path,), force=force)  # a run may have ended just now
         ticket = load_ticket(ticket_path, verify)
         checkpoint = open_checkpoint(input_path, checkpoint_key)
         mask = ticket.mask_for(checkpoint)
@@ -133,7 +104,7 @@ def apply(
         left = checkpoint.write(place, mask)
     return {
         "schema": "ticketkit.apply/1",
-        "input": _described(checkpoint),
+        "input": described(checkpoint),
         "ticket": str(ticket_path),
         "output": str(output_path),
         "sparsity": {"reached": ticket.reached()},
@@ -142,21 +113,37 @@ def apply(
     }
 
 
-def check_outputs(source: Path, outputs: tuple[Path, ...], *, force: bool) -> None:
-    """Refuse outputs that would replace the input, one another, or (without `force`) anything."""
-    resolved = [path.resolve() for path in outputs]
-    if source.resolve() in resolved:
+def check_files(
+    source: Path, pruned: Path | None, outputs: tuple[Path, ...], *, force: bool
+) -> None:
+    """Refuse an input that is no checkpoint, and outputs that would replace what they may not.
+
+    They may not replace the input, one another, or (without `force`) anything.
+    """
+    form = form_of(source)
+    if any(_same(path, source) for path in outputs):
         raise UsageError(f"the output would replace its input {printable(str(source))}")
-    if len(set(resolved)) < len(resolved):
+    if len(outputs) > 1 and _same(*outputs):
         raise UsageError(f"two outputs are one file: {printable(str(outputs[0]))}")
-    there = [str(path) for path in outputs if path.exists() or path.is_symlink()]
+    for path in outputs:
+        target_of(path)
+    _check_absent(outputs, force=force)
+    if form == "safetensors" and pruned and pruned.suffix not in (".safetensors", source.suffix):
+        raise UsageError(
+            f"{printable(str(source))} is a safetensors file and stays one: give the output the "
+            f"suffix .safetensors, found {printable(pruned.name)!r}"
+        )
+
+
+def _check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
+    there = [str(path) for path in outputs if os.path.lexists(path)]
     if there and not force:
         raise UsageError(f"already there: {some(there)}; --force replaces it")
-    if any(path.is_dir() for path in outputs):
-        raise UsageError(f"a folder, where a file is to be written: {some(there)}")
-    check_input(source)
-    if source.suffix == ".safetensors" and outputs[0].suffix != ".safetensors":
-        raise UsageError("a safetensors file stays one: give the output the suffix .safetensors")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, there or not."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _draw_options(request: Request) -> dict[str, Any]:
@@ -165,21 +152,12 @@ def _draw_options(request: Request) -> dict[str, Any]:
     return {name: getattr(request, name) for name in (*names, *others)}
 
 
-def _described(checkpoint: Checkpoint) -> dict[str, Any]:
+def described(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is told of an input."""
     return {
         "path": str(checkpoint.path),
         "form": checkpoint.description,
         "tensors": len(checkpoint),
-    }
-
-
-def _blocks(chosen: Parts, found: Survey) -> dict[str, int]:
-    scheme = chosen.scheme
-    if not isinstance(scheme, BlockScheme):
-        return {name: layer.size for name, layer in found.layers.items()}
-    return {
-        name: Tiling.of(name, layer.shape, scheme.block(layer.shape)).count
-        for name, layer in found.layers.items()
     }
 
 

@@ -106,7 +106,8 @@ class _Elementwise:
         return np.concatenate([self.read(cut, min(cut + PIECE, stop)) for cut in cuts])
 
     def gather(self, index: Integers) -> Floats:
-        return self._score(self._flat.index_select(0, torch.from_numpy(index)))
+        places = torch.from_numpy(index).to(self._flat.device)
+        return self._score(self._flat.index_select(0, places))
 
     def _score(self, piece: torch.Tensor) -> Floats:
         piece = _ranked(piece)

@@ -70,7 +70,7 @@ def select_tiles(
         raise min(unreachable, key=lambda error: error.highest)
     mask = Mask({name: layer.packed() for name, layer in layers.items()})
     if not mask.kept and mask.size:
-        raise _unreachable(list(layers.values()), 0)
+        raise _unreachable([layer for layer in layers.values() if layer.weights], 0, scores)
     return mask
 
 
@@ -101,7 +101,7 @@ def _rank(
         fronts = 0 if allow_empty_layers else _keep_fronts(found, scores)
         room = keep - above - fronts
         if (room < 0 and not above) or not keep:
-            raise _unreachable(layers, fronts)
+            raise _unreachable(layers, fronts, scores)
         if bracket.floor > bracket.ceiling:
             raise PluginError(
                 "the scores changed between two readings: a criterion that draws lots"
@@ -196,16 +196,21 @@ def _prefix(scores: Floats, sizes: Integers | int, room: int) -> Booleans:
     return chosen
 
 
-def _unreachable(layers: Sequence[Tiled], fronts: int) -> UnreachableSparsity:
+def _unreachable(
+    layers: Sequence[Tiled], fronts: int, scores: Mapping[str, torch.Tensor]
+) -> UnreachableSparsity:
+    """The error: the best block of each layer, or the first of all, is more than the budget."""
     total = sum(layer.weights for layer in layers)
-    least = fronts or min(layer.tiling.size for layer in layers)
+    where = printable(layers[0].name) if len(layers) == 1 else f"each of {len(layers)} layers"
+    least, hint = fronts, " (--allow-empty-layers, in Python allow_empty_layers=True, lifts this)"
+    if not fronts:
+        bests = [layer.best(reader_of(scores, layer.name)) for layer in layers]
+        least, hint = max(bests, key=lambda best: best[1])[2], ""
+        where = f"all of {where.removeprefix('each of ')}"
     # Rounded down, so that what is printed can be asked for.
     highest = math.floor((1 - least / total) * 10**6) / 10**6
-    where = printable(layers[0].name) if len(layers) == 1 else f"each of {len(layers)} layers"
-    message = (
+    return UnreachableSparsity(
         f"the sparsity cannot be reached: the best block of {where} takes {least:,} of "
-        f"{total:,} weights; the highest sparsity reachable is {highest}"
+        f"{total:,} weights; the highest sparsity reachable is {highest}{hint}",
+        highest,
     )
-    if fronts:
-        message += " (--allow-empty-layers, in Python allow_empty_layers=True, lifts this)"
-    return UnreachableSparsity(message, highest)

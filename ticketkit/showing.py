@@ -10,7 +10,8 @@ from ticketkit.archive import form_of
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
 from ticketkit.tensorfile import TensorFile
-from ticketkit.ticket import is_ticket, load_ticket
+from ticketkit.ticket import load_ticket
+from ticketkit.ticketfile import is_ticket
 
 
 def show(path: Path, *, verify: bool = True) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ticketkit.archive import LONGEST_HEADER
 from ticketkit.errors import CheckpointError, printable, some
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ DTYPES = {
     "C128": "complex128",
 }
 _LONGEST_NAME = 512
+_COMPLEX = ("C64", "C128")
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,6 @@ class Entry:
     start: int
     stop: int
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes per element (for an empty tensor 1)."""
-        return (self.stop - self.start) // max(1, math.prod(self.shape)) or 1
-
 
 class TensorFile:
     """A safetensors file, its tensors in the order in which their bytes lie."""
@@ -64,7 +62,7 @@ class TensorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.head, header = _read_header(path)
-        self.metadata: dict[str, str] = header.pop("__metadata__", {})
+        self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
         base = len(self.head)
         found = {
             name: Entry(
@@ -87,13 +85,17 @@ class TensorFile:
         return memoryview(self._map)[entry.start : entry.stop]
 
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        """A tensor's bits as unsigned integers, in its shape, whatever its dtype."""
+        """A tensor's bits as unsigned integers, in its shape, whatever its dtype.
+
+        Complex numbers have a last axis of two; numbers narrower than a byte stay packed, in a row.
+        """
         entry = self.entries[name]
         flat = np.frombuffer(self.bytes_of(name), np.uint8)
-        unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(entry.itemsize)
-        if unsigned is None:
-            return flat.reshape(*entry.shape, entry.itemsize)
-        return flat.view(unsigned).reshape(entry.shape)
+        shape = (*entry.shape, 2) if entry.dtype in _COMPLEX else entry.shape
+        width, rest = divmod(len(flat), max(1, math.prod(shape)))
+        if rest or width not in _UNSIGNED:
+            return flat if len(flat) else flat.reshape(shape)
+        return flat.view(_UNSIGNED[width]).reshape(shape)
 
     def tensor(self, name: str) -> torch.Tensor:
         """A tensor over the mapped bytes."""
@@ -132,14 +134,15 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     shown = printable(str(path))
+    size = path.stat().st_size
     with path.open("rb") as file:
-        length = file.read(8)
-        # safetensors refuses a longer header too; asked first, so that no memory is taken for it
-        if int.from_bytes(length, "little") > 100 * 2**20:
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        if length > LONGEST_HEADER:
             raise CheckpointError(f"{shown}: malformed safetensors: the header is over 100 MiB")
-        head = length + file.read(int.from_bytes(length, "little"))
+        head += file.read(min(length, size))
     header = _parsed(shown, head)
-    _check_length(shown, head, header, path.stat().st_size)
+    _check_length(shown, head, header, size)
     try:
         with safe_open(str(path), framework="numpy"):
             pass
@@ -166,7 +169,7 @@ def _parsed(shown: str, head: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON object")
-    if "dtype" in header.get("__metadata__", ()):
+    if _has_offsets(header.get("__metadata__")):
         raise CheckpointError(f"{shown}: malformed safetensors: a tensor named '__metadata__'")
     return header
 

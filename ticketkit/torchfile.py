@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,10 +12,10 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from ticketkit.archive import globals_of
 from ticketkit.checkpoint import Checkpoint
-from ticketkit.errors import CheckpointError, UsageError, near, printable, some
+from ticketkit.errors import CheckpointError, UsageError, WeightsError, near, printable, some
 from ticketkit.files import Output
+from ticketkit.loading import check_storages, is_plain, load
 from ticketkit.mask import Mask
 from ticketkit.tensorfile import DTYPES, check_names
 from ticketkit.zeroing import layout, zero_
@@ -32,14 +31,13 @@ class TorchCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, form: str, key: str | None) -> None:
         super().__init__(path, form)
-        self._whole = _load(path, form)
+        self._whole = load(path, form)
         self.key = _wrapper(path, self._whole, key)
         state = self._whole if self.key is None else self._whole[self.key]
         self._state: Mapping[str, Any] = state
         self._tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
         check_names(path, self._tensors)
-        for name, tensor in self._tensors.items():
-            _check_storage(path, name, tensor)
+        check_storages(path, form, self._tensors)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]
@@ -60,7 +58,14 @@ class TorchCheckpoint(Checkpoint):
         return {names[0]: tuple(names[1:]) for names in map(sorted, groups.values()) if names[1:]}
 
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        return raw_of(self._tensors[name])
+        tensor = self._tensors[name]
+        if not is_plain(tensor):
+            kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
+            raise WeightsError(
+                f"{printable(name)}: a {kind} tensor has no plain values to read; expected dense "
+                "tensors with their weights loaded"
+            )
+        return raw_of(tensor)
 
     def write(self, output: Output, mask: Mask) -> list[str]:
         pruned: dict[str, torch.Tensor] = {}
@@ -75,13 +80,18 @@ class TorchCheckpoint(Checkpoint):
             return self._convert(output, {**self._tensors, **pruned})
         state = _with(self._state, pruned)
         whole = state if self.key is None else _with(self._whole, {self.key: state})
-        with output.writing(self.path.stat().st_size) as file:
+        with output.writing(self.size) as file:
             _save(whole, file, zipped=self.form == "zip")
         return []
 
     def _convert(self, output: Output, tensors: dict[str, torch.Tensor]) -> list[str]:
         from safetensors.torch import save
 
+        if odd := [n for n, t in tensors.items() if not _fits_safetensors(n, t)]:
+            raise CheckpointError(
+                f"{printable(str(self.path))}: safetensors cannot hold {some(odd)}; keep the form "
+                "of the file, with an output that does not end in .safetensors"
+            )
         data = save(
             {n: t.detach().clone().contiguous() for n, t in tensors.items()}, {"format": "pt"}
         )
@@ -92,44 +102,18 @@ class TorchCheckpoint(Checkpoint):
 
 
 def raw_of(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:
-    """A tensor's bits as unsigned integers, in its shape and in C order."""
-    plain = tensor.detach().cpu().contiguous()
-    unsigned = _UNSIGNED.get(plain.element_size())
-    if unsigned is None:  # complex128
-        return np.asarray(torch.view_as_real(plain).contiguous().view(torch.uint64).numpy())
-    return np.asarray(plain.view(unsigned).numpy())
+    """A tensor's bits as unsigned integers, in its shape and in C order.
+
+    Complex numbers have a last axis of two.
+    """
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    plain = (torch.view_as_real(plain) if plain.is_complex() else plain).contiguous()
+    return np.asarray(plain.view(_UNSIGNED[plain.element_size()]).numpy())
 
 
 def dtype_name(tensor: torch.Tensor) -> str:
     """The dtype as safetensors names it."""
     return _NAMES.get(tensor.dtype, str(tensor.dtype))
-
-
-def _load(path: Path, form: str) -> Any:
-    shown = printable(str(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of dtypes and storages that old files are made of
-            return torch.load(path, "cpu", weights_only=True, mmap=form == "zip")
-    except pickle.UnpicklingError as error:
-        asked = [name for name in globals_of(path) if not _is_known(name)]
-        wanted = f"it asks for {some(asked)}" if asked else str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{shown}: refused: to read it, code would have to run: {wanted}. Where it was made, "
-            "save the weights alone: torch.save(model.state_dict(), PATH)"
-        ) from None
-    except (MemoryError, RecursionError) as error:
-        raise CheckpointError(f"{shown}: too large or too deep to read: {error}") from None
-    except Exception as error:  # noqa: BLE001  torch.load raises many kinds on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{shown}: damaged or truncated: {reason}; fetch it again") from None
-
-
-def _is_known(name: str) -> bool:
-    """Whether torch itself rebuilds tensors with this global."""
-    return name.startswith(("torch._utils.", "torch.storage.", "collections.OrderedDict")) or (
-        name.startswith("torch.") and name.count(".") == 1
-    )
 
 
 def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
@@ -166,21 +150,13 @@ def _is_state(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values())
 
 
-def _check_storage(path: Path, name: str, tensor: torch.Tensor) -> None:
-    """Refuse a tensor that claims more elements than its file holds for it."""
-    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
-        return
-    claimed = tensor.numel() * tensor.element_size()
-    stored = tensor.untyped_storage().nbytes()
-    if claimed > stored:
-        raise CheckpointError(
-            f"{printable(str(path))}: {printable(name)}: shape {list(tensor.shape)} claims "
-            f"{claimed:,} bytes, but {stored:,} are stored (an expanded tensor)"
-        )
+def _fits_safetensors(name: str, tensor: torch.Tensor) -> bool:
+    plain = is_plain(tensor) and tensor.dtype in _NAMES
+    return plain and tensor.dtype != torch.complex128 and name != "__metadata__"
 
 
 def _identity(name: str, tensor: torch.Tensor) -> object:
-    if tensor.is_meta or tensor.layout != torch.strided or not tensor.numel():
+    if not is_plain(tensor) or not tensor.numel():
         return name
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
@@ -191,7 +167,7 @@ def _pruned(tensor: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         zero_(pruned, layout(keep, pruned))
     if isinstance(tensor, torch.nn.Parameter):
         return torch.nn.Parameter(pruned, tensor.requires_grad)
-    return pruned
+    return pruned.requires_grad_(tensor.requires_grad)
 
 
 def _with(mapping: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
@@ -207,7 +183,9 @@ def _save(whole: Any, file: IO[bytes], *, zipped: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.save(whole, file, _use_new_zipfile_serialization=zipped)
-    except RuntimeError as error:  # how torch tells that the file could not be written
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise OSError(str(error).splitlines()[0]) from error
+    except RuntimeError as error:
+        # How torch tells that it could not write all, whether a full disk or Ctrl-C was the cause.
+        cause = error.__context__
+        while cause and not isinstance(cause, OSError | KeyboardInterrupt | SystemExit):
+            cause = cause.__context__
+        raise cause or OSError(str(error).partition("\n")[0]) from None

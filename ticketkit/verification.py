@@ -49,4 +49,7 @@ def verify(
 
 def _revived(raw: np.ndarray[Any, Any], keep: np.ndarray[Any, np.dtype[np.bool_]]) -> int:
     removed = raw[~keep]
-    return int(np.count_nonzero(removed << removed.dtype.type(1)))
+    zero = (removed << removed.dtype.type(1)) == 0  # the sign is shifted out
+    if zero.ndim > 1:  # complex numbers
+        zero = zero.all(axis=-1)
+    return int(np.count_nonzero(~zero))

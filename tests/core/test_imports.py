@@ -32,6 +32,7 @@ LAYERS = [
     "tensorfile",
     "prunable",
     "checkpoint",
+    "loading",
     "torchfile",
     "scoring",
     "tiled",
@@ -39,12 +40,15 @@ LAYERS = [
     "sweep",
     "selection",
     "ticket",
+    "ticketfile",
+    "ticketreader",
     "sources",
     "drawing",
     "describe",
     "showing",
     "verification",
     "pruning",
+    "planning",
 ]
 
 

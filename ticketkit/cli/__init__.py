@@ -8,8 +8,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -73,26 +75,48 @@ def group(ctx: click.Context, version: bool, verbose: bool) -> None:
         click.echo(ctx.get_help())
 
 
-class _Stopped(BaseException):
-    """SIGTERM arrived."""
+class _Stopped(SystemExit):
+    """SIGTERM arrived. What guards against faults lets a SystemExit pass, as it does Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
+    _open_streams()
     if "_TICKETKIT_COMPLETE" in os.environ:
         group.main(prog_name="ticketkit")
     status = _guarded(lambda: _run(list(sys.argv[1:] if arguments is None else arguments)))
     return _flushed(status)
 
 
-def _run(arguments: list[str]) -> int:
+def _open_streams() -> None:
+    """Let closed standard streams lead nowhere: an output must not get one of their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name in a file must not end the program
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _stop)
-    with group.make_context("ticketkit", arguments) as ctx:
+
+
+def _run(arguments: list[str]) -> int:
+    with _stopping(), group.make_context("ticketkit", arguments) as ctx:
         result = group.invoke(ctx)
     return result if isinstance(result, int) else DONE
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -106,7 +130,8 @@ def _guarded(run: Callable[[], int]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except TicketkitError as error:
         _complain(str(error))
@@ -114,14 +139,10 @@ def _guarded(run: Callable[[], int]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted; no output was left half-written")
         return INTERRUPTED
-    except _Stopped:
-        _complain("stopped by SIGTERM; no output was left half-written")
-        return STOPPED
+    except SystemExit as error:
+        return _ended(error)
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read our output has read enough
-            return DONE
-        _complain(str(error))
-        return FAILED
+        return _failed(error)
     except MemoryError:
         _complain("out of memory; nothing was lost")
         return FAILED
@@ -129,22 +150,40 @@ def _guarded(run: Callable[[], int]) -> int:
         return _confess(error)
 
 
+def _ended(error: SystemExit) -> int:
+    if isinstance(error, _Stopped):
+        _complain("stopped by SIGTERM; no output was left half-written")
+        return STOPPED
+    _complain(f"a plugin ended the program: sys.exit({error.code!r})")
+    return FAILED
+
+
+def _failed(error: OSError) -> int:
+    if error.errno == errno.EPIPE:  # whoever read our output has read enough
+        return DONE
+    _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    return FAILED
+
+
 def _complain(message: str) -> None:
-    click.echo(f"error: {message}", err=True)
+    with contextlib.suppress(OSError):  # nobody may be listening
+        click.echo(f"error: {printable(message, 4000)}", err=True)
 
 
 def _confess(error: Exception) -> int:
     import tempfile
 
+    _complain(f"a bug of ticketkit: {type(error).__name__}: {error}")
     text = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="ticketkit-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(f"ticketkit {ticketkit.__version__}\n{sys.argv}\n\n{text}")
-    _complain(
-        f"a bug of ticketkit: {type(error).__name__}: {error}\n"
-        f"the traceback is in {file.name}; please report it"
-    )
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="ticketkit-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"ticketkit {ticketkit.__version__}\n{sys.argv}\n\n{text}")
+        _complain(f"the traceback is in {file.name}; please report it")
+    except OSError:  # nowhere to save it
+        with contextlib.suppress(OSError):
+            click.echo(text, err=True)
     return BUG
 
 
@@ -156,7 +195,7 @@ def _flushed(status: int) -> int:
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
+        if error.errno != errno.EPIPE and status == DONE:
             _complain(f"standard output: {error.strerror}")
-            return status or FAILED
+            return FAILED
     return status

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import checkpoint_key, force, json_, no_verify, quiet
+from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_verify, quiet
 
 
 @click.command("apply", short_help="Write a checkpoint with a ticket's removed weights zero.")
-@click.argument("ticket", type=click.Path(path_type=Path))
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: STEM.pruned.EXT]")
+@click.argument("ticket", type=TensorFile())
+@click.argument("file", type=TensorFile())
+@click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
 @no_verify
 @checkpoint_key
 @force
@@ -48,7 +48,7 @@ def command(
         printing.json_document(document)
     elif not quiet:
         counts = document["counts"]
-        click.echo(f"{file}: {document['input']['form']}")
+        printing.say(f"{file}: {document['input']['form']}")
         click.echo(f"kept {counts['kept']:,} weights, removed {counts['removed']:,}")
-        click.echo(f"wrote {document['output']}")
+        printing.say(f"wrote {document['output']}")
         printing.notes(document["notes"])

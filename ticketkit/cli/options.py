@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import click
+
+
+class TensorFile(click.Path):
+    """The path of a file of tensors, which cannot be a stream."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse `-`, by which other tools mean standard input or output."""
+        if str(value) == "-":
+            self.fail("a file of tensors is read and written in place, not as a stream", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def fraction(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -12,10 +27,18 @@ def fraction(ctx: click.Context, param: click.Parameter, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        near = value.replace(",", ".") if re.fullmatch(r"\d*,\d+", value) else None
-        hint = f"; did you mean {near}?" if near else ""
+        hint = f"; did you mean {near}?" if (near := _nearest(value)) else ""
         message = f"sparsity is the fraction removed, in [0, 1); found {value!r}{hint}"
         raise click.BadParameter(message, ctx, param) from None
+
+
+def _nearest(value: str) -> str | None:
+    """The fraction that `0,9` or `90%` stands for."""
+    if re.fullmatch(r"\d*,\d+", value):
+        return value.replace(",", ".")
+    if re.fullmatch(r"\d+(\.\d+)?%", value):
+        return f"{float(value[:-1]) / 100:g}"
+    return None
 
 
 checkpoint_key = click.option(

@@ -40,6 +40,11 @@ def _described(offer: Any) -> dict[str, Any]:
     from ticketkit.options import options_of
 
     text = inspect.getdoc(offer.part) or ""
+    options, error = [], ""
+    try:
+        options = [vars(option) for option in options_of(offer.part)]
+    except Exception as failure:  # noqa: BLE001  one plugin's fields must not hide the others
+        error = str(failure)
     return {
         "kind": offer.kind,
         "name": offer.name,
@@ -47,7 +52,8 @@ def _described(offer: Any) -> dict[str, Any]:
         "description": text,
         "distribution": offer.plugin.distribution,
         "version": offer.plugin.version,
-        "options": [vars(option) for option in options_of(offer.part)],
+        "options": options,
+        "error": error,
     }
 
 
@@ -55,9 +61,15 @@ def _print(part: dict[str, Any]) -> None:
     origin = f"{part['distribution']} {part['version']}"
     click.echo(f"{part['kind']} {part['name']} ({origin})")
     click.echo("".join(f"  {line}".rstrip() + "\n" for line in part["description"].splitlines()))
-    if not part["options"]:
+    if part["error"]:
+        printing.say(f"  {part['error']}")
+    elif not part["options"]:
         click.echo("  no options")
-        return
+    else:
+        _print_options(part)
+
+
+def _print_options(part: dict[str, Any]) -> None:
     rows = [(f"  {o['name']}", o["type"], o["default"]) for o in part["options"]]
     printing.table(("  option", "type", "default"), rows)
     settings = ",".join(f"{o['name']}={o['default']}" for o in part["options"])

@@ -13,7 +13,12 @@ from ticketkit.errors import printable
 
 def json_document(document: dict[str, Any]) -> None:
     """Print exactly one JSON document."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(document, indent=2))  # in ASCII, which every terminal can show
+
+
+def say(text: str = "") -> None:
+    """Print a line, with what names of files and tensors hold of control characters escaped."""
+    click.echo(printable(text, 10_000))
 
 
 def notes(messages: Sequence[str]) -> None:
@@ -22,8 +27,10 @@ def notes(messages: Sequence[str]) -> None:
         click.echo(f"note: {printable(message, 4000)}", err=True)
 
 
-def failures() -> None:
+def failures(quiet: bool = False) -> None:
     """One line on standard error for each plugin that failed to load."""
+    if quiet:
+        return
     from ticketkit.registry import catalogue
 
     for plugin in catalogue().failures:
@@ -92,3 +99,4 @@ def spared(found: Sequence[dict[str, str]]) -> None:
     for reason, names in reasons.items():
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         click.echo(f"spared ({reason}): {', '.join(names[:6])}{more}")
+    click.echo()

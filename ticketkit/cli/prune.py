@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import checkpoint_key, force, fraction, json_, quiet
+from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, quiet
 
 
 @click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=TensorFile())
 @click.option(
     "--sparsity", metavar="FRACTION", callback=fraction, required=True, help="To remove, in [0, 1)."
 )
@@ -20,10 +20,8 @@ from ticketkit.cli.options import checkpoint_key, force, fraction, json_, quiet
 @click.option("--criterion", default="magnitude", show_default=True, help="What a weight is worth.")
 @click.option("--allocation", default="global", show_default=True, help="How layers share.")
 @click.option("--strategy", default="omp", show_default=True, help="How the mask is found.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: STEM.pruned.EXT]")
-@click.option(
-    "--ticket", type=click.Path(path_type=Path), help="[default: STEM.ticket.safetensors]"
-)
+@click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
+@click.option("--ticket", type=TensorFile(), help="[default: STEM.ticket.safetensors]")
 @click.option("--no-checkpoint", is_flag=True, help="Write the ticket alone.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For criteria that draw lots.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Prune these parameters too.")
@@ -51,7 +49,7 @@ def command(
     """
     if no_checkpoint and output is not None:
         raise click.UsageError("--no-checkpoint and --output exclude each other")
-    from ticketkit.pruning import Request, plan, prune
+    from ticketkit.pruning import Request, prune
 
     request = Request(
         input=file,
@@ -59,34 +57,38 @@ def command(
         ticket=ticket or Path(f"{file.stem}.ticket.safetensors"),
         **options,
     )
-    document = plan(request) if dry_run else prune(request)
-    printing.failures()
+    if dry_run:
+        from ticketkit.planning import plan
+
+        document = plan(request)
+    else:
+        document = prune(request)
+    printing.failures(quiet)
     if as_json:
         printing.json_document(document)
-    elif dry_run:
-        _print_plan(document)
     elif not quiet:
-        _print(document)
+        (_print_plan if dry_run else _print)(document)
 
 
 def _print(document: dict[str, Any]) -> None:
     source = document["input"]
-    click.echo(f"{source['path']}: {source['form']}, {source['tensors']} tensors\n")
+    printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
+    click.echo()
     printing.layers(document["layers"])
     click.echo()
     printing.spared(document["spared"])
-    click.echo()
     printing.sparsity(document)
     click.echo()
     for what in ("output", "ticket"):
         if document[what]:
-            click.echo(f"wrote {document[what]}")
+            printing.say(f"wrote {document[what]}")
     printing.notes(document["notes"])
 
 
 def _print_plan(document: dict[str, Any]) -> None:
     source = document["input"]
-    click.echo(f"{source['path']}: {source['form']}, {source['tensors']} tensors\n")
+    printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
+    click.echo()
     rows = [
         (x["name"], "x".join(map(str, x["shape"])), f"{x['weights']:,}", f"{x['blocks']:,}")
         for x in document["layers"]
@@ -95,10 +97,10 @@ def _print_plan(document: dict[str, Any]) -> None:
     click.echo()
     printing.spared(document["spared"])
     counts = document["counts"]
-    click.echo(f"\nwould keep at most {counts['kept']:,} of {counts['prunable']:,} weights")
+    click.echo(f"would keep at most {counts['kept']:,} of {counts['prunable']:,} weights")
     click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
     sizes = document["bytes"]
     for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
         if document[what]:
-            click.echo(f"would write {document[what]}, about {sizes[key]:,} bytes")
+            printing.say(f"would write {document[what]}, about {sizes[key]:,} bytes")
     click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")

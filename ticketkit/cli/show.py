@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import json_, no_verify
+from ticketkit.cli.options import TensorFile, json_, no_verify
 
 
 @click.command("show", short_help="What is this file? A ticket's layers, parts and provenance.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=TensorFile())
 @no_verify
 @json_
 def command(file: Path, no_verify: bool, as_json: bool) -> None:
@@ -29,7 +29,8 @@ def command(file: Path, no_verify: bool, as_json: bool) -> None:
 
 
 def _print_ticket(document: dict[str, Any]) -> None:
-    click.echo(f"{document['path']}: a ticket\n")
+    printing.say(f"{document['path']}: a ticket")
+    click.echo()
     printing.layers(document["layers"])
     click.echo()
     printing.sparsity(document)
@@ -42,7 +43,8 @@ def _print_ticket(document: dict[str, Any]) -> None:
 
 
 def _print_checkpoint(document: dict[str, Any]) -> None:
-    click.echo(f"{document['path']}: a checkpoint, no ticket: {document['form']}\n")
+    printing.say(f"{document['path']}: a checkpoint, no ticket: {document['form']}")
+    click.echo()
     rows = [
         (x["name"], "x".join(map(str, x["shape"])) or "scalar", x["dtype"], f"{x['elements']:,}")
         for x in document["tensors"]

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from ticketkit.cli import FAILED, printing
-from ticketkit.cli.options import checkpoint_key, json_, quiet
+from ticketkit.cli.options import TensorFile, checkpoint_key, json_, quiet
 
 
 @click.command("verify", short_help="Check a ticket's digests, and a pruned file's zeros.")
-@click.argument("ticket", type=click.Path(path_type=Path))
-@click.argument("pruned", type=click.Path(path_type=Path), required=False)
+@click.argument("ticket", type=TensorFile())
+@click.argument("pruned", type=TensorFile(), required=False)
 @checkpoint_key
 @json_
 @quiet
@@ -31,9 +31,9 @@ def command(
         printing.json_document(document)
     elif not quiet:
         counts = document["counts"]
-        click.echo(f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights")
+        printing.say(f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights")
         if found:
-            click.echo(
+            printing.say(
                 f"{pruned}: {found['revived']:,} of {counts['removed']:,} removed weights "
                 "are not zero"
             )

@@ -1,0 +1,106 @@
+"""`ticketkit apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, Result
+from tests.samples import FORMS, load, names, save, state
+from ticketkit import draw, load_ticket
+from ticketkit.checkpoint import open_checkpoint
+
+
+@pytest.fixture
+def source(folder: Path) -> Path:
+    """The sample weights, and a ticket of them."""
+    path = save(state(), folder, "safetensors")
+    draw(open_checkpoint(path), scheme="row", sparsity=0.5).save("t.safetensors")
+    return path
+
+
+def test_the_pruned_file_goes_to_the_current_folder_and_is_told(
+    source: Path, cli: Cli, folder: Path
+) -> None:
+    (folder / "far").mkdir()
+    source.rename(folder / "far" / source.name)
+    result = cli("apply", "t.safetensors", "far/model.safetensors")
+    assert result.status == 0
+    kept = load_ticket("t.safetensors").mask.kept
+    assert result.out == (
+        f"far/model.safetensors: safetensors\nkept {kept} weights, removed {328 - kept}\n"
+        "wrote model.pruned.safetensors\n"
+    )
+    assert names(folder) == ["far", "model.pruned.safetensors", "t.safetensors"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_ticket_applies_to_the_same_weights_in_any_form(
+    form: str, source: Path, cli: Cli, folder: Path
+) -> None:
+    path = save(state(), folder, form, "other")
+    assert cli("apply", "t.safetensors", path.name, "-o", f"x{path.suffix}").status == 0
+    mask = load_ticket("t.safetensors").mask
+    written = load(folder / f"x{path.suffix}")
+    assert written["stem.weight"].equal(state()["stem.weight"] * mask["stem.weight"])
+
+
+def test_json_and_quiet(source: Path, cli: Cli, folder: Path) -> None:
+    document = cli("apply", "t.safetensors", source.name, "--json").document
+    assert document["schema"] == "ticketkit.apply/1"
+    assert document["output"] == "model.pruned.safetensors"
+    assert cli("apply", "t.safetensors", source.name, "--force", "-q") == Result(0, "", "")
+
+
+def test_an_output_that_is_there_stays_unless_forced(source: Path, cli: Cli, folder: Path) -> None:
+    (folder / "model.pruned.safetensors").write_bytes(b"old")
+    result = cli("apply", "t.safetensors", source.name)
+    assert result.status == 2
+    assert result.err == "error: already there: model.pruned.safetensors; --force replaces it\n"
+    assert (folder / "model.pruned.safetensors").read_bytes() == b"old"
+    assert cli("apply", "t.safetensors", source.name, "--force").status == 0
+
+
+def test_other_weights_are_refused_unless_asked_for(source: Path, cli: Cli, folder: Path) -> None:
+    save(state(1), folder, "zip", "other")
+    result = cli("apply", "t.safetensors", "other.pt")
+    assert (result.status, result.out) == (3, "")
+    assert result.err.startswith("error: these are other weights than those the ticket was drawn")
+    assert "other.pruned.pt" not in names(folder)
+    assert cli("apply", "t.safetensors", "other.pt", "--no-verify").status == 0
+
+
+def test_another_architecture_is_refused(source: Path, cli: Cli, folder: Path) -> None:
+    # fault rows 12 and 15
+    weights = {f"net.{name}": tensor for name, tensor in state().items()}
+    save(weights, folder, "zip", "other")
+    for option in ([], ["--no-verify"]):
+        result = cli("apply", "t.safetensors", "other.pt", *option)
+        assert result.status == 3
+        assert "of its 3 parameters 3 are missing and 0 have another shape" in result.err
+        assert "block.weight (not found; did you mean 'net.block.weight'?)" in result.err
+    assert "other.pruned.pt" not in names(folder)
+
+
+def test_an_altered_ticket_is_refused_unless_asked_for(
+    source: Path, cli: Cli, folder: Path
+) -> None:
+    # fault row 10
+    data = bytearray((folder / "t.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "t.safetensors").write_bytes(data)
+    result = cli("apply", "t.safetensors", source.name)
+    assert result.status == 3
+    assert "t.safetensors: stem.weight: altered" in result.err
+    assert cli("apply", "t.safetensors", source.name, "--no-verify").status == 0
+
+
+def test_the_ticket_and_the_checkpoint_the_wrong_way_round_are_told(
+    source: Path, cli: Cli, folder: Path
+) -> None:
+    result = cli("apply", source.name, "t.safetensors")
+    assert result.status == 3
+    expected = "model.safetensors: a safetensors file, but not a ticket: no 'ticketkit' metadata"
+    assert result.err == f"error: {expected}\n"
+    assert names(folder) == ["model.safetensors", "t.safetensors"]

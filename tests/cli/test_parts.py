@@ -1,0 +1,107 @@
+"""`ticketkit parts`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+from tests.plugin_factory import install
+from tests.samples import run
+
+OPTIONS = '''
+from dataclasses import dataclass
+import ticketkit
+
+@dataclass(frozen=True)
+class Stripe(ticketkit.BlockScheme):
+    """Runs of channels.
+
+    More of it.
+    """
+    name = "stripe"
+    width: int = 2
+    share: float = 0.5
+    def block(self, shape):
+        return (self.width, *shape[1:])
+
+@dataclass(frozen=True)
+class Odd(ticketkit.BlockScheme):
+    """Has fields that nobody can read."""
+    name = "odd"
+    width: "NoSuchType" = 2
+    def block(self, shape):
+        return shape
+
+@ticketkit.hookimpl
+def ticketkit_schemes():
+    yield Stripe
+    yield Odd
+'''
+
+
+def test_every_part_is_listed_with_its_kind_and_what_it_does(cli: Cli) -> None:
+    result = cli("parts")
+    assert result.status == 0
+    lines = result.out.splitlines()
+    assert lines[0].split() == ["kind", "name", "distribution", "what", "it", "does"]
+    assert "scheme      unstructured  ticketkit     Single weights." in lines
+    assert len(lines) == 10
+
+
+def test_a_part_shows_its_documentation(cli: Cli) -> None:
+    result = cli("parts", "row")
+    assert result.out.startswith("scheme row (ticketkit ")
+    assert "\n  Rows of one two-dimensional kernel, kw weights each.\n" in result.out
+    assert result.out.endswith("\n  no options\n")
+    assert cli("parts", "ticketkit/row").out == result.out
+
+
+def test_json_is_one_document(cli: Cli) -> None:
+    document = cli("parts", "--json").document
+    assert document["schema"] == "ticketkit.parts/1"
+    assert {part["kind"] for part in document["parts"]} == {
+        "scheme",
+        "criterion",
+        "allocation",
+        "strategy",
+    }
+    (row,) = cli("parts", "row", "--json").document["parts"]
+    assert row["name"] == "row"
+    assert row["options"] == []
+
+
+def test_an_unknown_part_lists_the_near_ones(cli: Cli) -> None:
+    result = cli("parts", "kernl")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "error: no part is named 'kernl'; choose from channel, global, kernel, magnitude, omp, "
+        "random, row, uniform, unstructured; did you mean 'kernel'?\n"
+    )
+
+
+def test_the_options_of_a_part_are_shown_with_an_example_and_odd_ones_hide_no_other(
+    tmp_path: Path,
+) -> None:
+    # fault row 49
+    install(tmp_path, "plug-stripe", "plug_stripe", OPTIONS)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = run("parts", "stripe", cwd=tmp_path, env=environment)
+    assert done.stdout == (
+        "scheme stripe (plug-stripe 1.0)\n"
+        "  Runs of channels.\n"
+        "\n"
+        "  More of it.\n"
+        "\n"
+        "  option  type            default\n"
+        "  width   a whole number  2\n"
+        "  share   a number        0.5\n"
+        "  for example: --scheme stripe:width=2,share=0.5\n"
+    )
+    done = run("parts", cwd=tmp_path, env=environment)
+    assert done.returncode == 0
+    assert "scheme      odd           plug-stripe   Has fields that nobody can read." in done.stdout
+    done = run("parts", "odd", cwd=tmp_path, env=environment)
+    assert "name 'NoSuchType' is not defined" in done.stdout
+    document = json.loads(run("parts", "odd", "--json", cwd=tmp_path, env=environment).stdout)
+    assert "NoSuchType" in document["parts"][0]["error"]

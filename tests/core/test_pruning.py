@@ -1,0 +1,414 @@
+"""From a file to a pruned one and its ticket, and from a ticket to a pruned file."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.samples import FORMS, PRUNABLE, file_size_limit, leftovers, load, names, save, state
+from ticketkit import (
+    CheckpointError,
+    InputError,
+    MismatchError,
+    OutputError,
+    TicketError,
+    UsageError,
+    files,
+    load_ticket,
+    pruning,
+)
+from ticketkit.checkpoint import open_checkpoint
+from ticketkit.files import reserve
+from ticketkit.pruning import SPEED, Request, apply, prune
+
+
+def request(source: Path, **options: Any) -> Request:
+    """A request as the command line makes it, its outputs beside the input."""
+    options.setdefault("output", source.with_name(f"pruned{source.suffix}"))
+    options.setdefault("ticket", source.with_name("ticket.safetensors"))
+    return Request(source, **{"sparsity": 0.5, **options})
+
+
+def form_suffix(form: str) -> str:
+    return ".safetensors" if form == "safetensors" else ".pt"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_outputs_are_written_and_told(form: str, tmp_path: Path) -> None:
+    source = save(state(), tmp_path, form)
+    before = source.read_bytes()
+    document = prune(request(source))
+    ticket = load_ticket(tmp_path / "ticket.safetensors")
+    written = load(tmp_path / f"pruned{form_suffix(form)}")
+    for name, tensor in state().items():
+        expected = tensor * ticket.mask[name] if name in ticket.mask else tensor
+        assert written[name].equal(expected)
+    assert source.read_bytes() == before
+    assert names(tmp_path) == sorted([source.name, f"pruned{source.suffix}", "ticket.safetensors"])
+    assert document["schema"] == "ticketkit.prune/1"
+    assert document["input"]["path"] == str(source)
+    assert document["input"]["tensors"] == len(state())
+    assert document["output"] == str(tmp_path / f"pruned{source.suffix}")
+    assert document["counts"]["removed"] == ticket.removed == 164
+    assert document["sparsity"] == {"requested": 0.5, "reached": ticket.reached()}
+    assert [layer["name"] for layer in document["layers"]] == PRUNABLE
+    assert {entry["name"] for entry in document["spared"]} == {"embedding.weight", "fc.weight"}
+    assert document["notes"] == [SPEED]
+
+
+def test_the_ticket_does_not_depend_on_the_form_of_the_file(tmp_path: Path) -> None:
+    tickets = set()
+    for form in FORMS:
+        prune(request(save(state(), tmp_path, form), output=None, force=True))
+        tickets.add((tmp_path / "ticket.safetensors").read_bytes())
+    assert len(tickets) == 1
+
+
+def test_the_ticket_alone_can_be_written(tmp_path: Path) -> None:
+    document = prune(request(save(state(), tmp_path, "safetensors"), output=None))
+    assert document["output"] is None
+    assert names(tmp_path) == ["model.safetensors", "ticket.safetensors"]
+
+
+def test_the_draw_follows_the_request(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    options: dict[str, Any] = {
+        "scheme": "channel",
+        "criterion": "random",
+        "allocation": "uniform",
+        "seed": 5,
+        "include": ("fc.w*",),
+        "exclude": ("stem.*",),
+        "sparsity": 0.25,
+    }
+    prune(request(source, **options))
+    found = load_ticket(tmp_path / "ticket.safetensors")
+    assert set(found.mask) == {*PRUNABLE, "fc.weight"} - {"stem.weight"}
+    for name in ("scheme", "criterion", "allocation", "seed", "include", "exclude", "sparsity"):
+        assert getattr(found.provenance, name) == options[name]
+
+
+def test_what_a_conversion_leaves_behind_is_told(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "wrapped-zip")
+    document = prune(request(source, output=tmp_path / "pruned.safetensors"))
+    note = "left behind in the conversion to safetensors: epoch, optimizer, best"
+    assert document["notes"] == [note, SPEED]
+    assert set(load(tmp_path / "pruned.safetensors")) == set(state())
+
+
+def test_weights_that_were_zero_already_are_told(tmp_path: Path) -> None:
+    # fault row 23
+    weights = state()
+    weights["block.weight"].zero_()
+    weights["stem.weight"][0] = -0.0
+    document = prune(request(save(weights, tmp_path, "zip"), sparsity=0.1))
+    assert document["notes"][0] == (
+        "91 of the prunable weights were zero already; all of block.weight"
+    )
+
+
+def test_warnings_of_the_draw_are_notes(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        document = prune(request(save(state(), tmp_path, "zip"), sparsity=0))
+    assert document["notes"][0] == "sparsity 0: the ticket keeps every weight"
+
+
+# --- which files may be what
+
+
+def test_outputs_that_are_there_stay_unless_forced(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    pruned, ticket = tmp_path / "pruned.safetensors", tmp_path / "ticket.safetensors"
+    ticket.write_bytes(b"old")
+    pruned.symlink_to("nowhere.safetensors")
+    for expected in (f"{pruned}, {ticket}", str(ticket)):
+        with pytest.raises(UsageError) as caught:
+            prune(request(source))
+        assert str(caught.value) == f"already there: {expected}; --force replaces it"
+        assert ticket.read_bytes() == b"old"
+        pruned.unlink(missing_ok=True)
+    prune(request(source, force=True))
+    assert load_ticket(ticket).removed
+
+
+def test_outputs_of_a_run_that_ended_just_now_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    monkeypatch.setattr(pruning, "reserve", other_run_first(tmp_path / "ticket.safetensors"))
+    with pytest.raises(UsageError, match="already there"):
+        prune(request(source))
+    assert (tmp_path / "ticket.safetensors").read_bytes() == b"of another run"
+
+
+def other_run_first(path: Path) -> Callable[[Path], Any]:
+    """`reserve`, which lets another run write its output first."""
+
+    def reserved(wanted: Path) -> Any:
+        if wanted == path:
+            path.write_bytes(b"of another run")
+        return reserve(wanted)
+
+    return reserved
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "link.safetensors", "./x/../model.safetensors"]
+)
+def test_the_input_is_never_replaced(name: str, tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.safetensors").symlink_to("model.safetensors")
+    before = source.read_bytes()
+    for option in ("output", "ticket"):
+        with pytest.raises(UsageError, match="the output would replace its input"):
+            prune(request(source, force=True, **{option: tmp_path / name}))
+    assert source.read_bytes() == before
+
+
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    one = tmp_path / "one.safetensors"
+    with pytest.raises(UsageError, match=r"two outputs are one file: .*one\.safetensors"):
+        prune(request(save(state(), tmp_path, "safetensors"), output=one, ticket=one))
+
+
+def test_a_ticket_is_not_replaced_by_what_it_is_applied_to(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    prune(request(source))
+    ticket = tmp_path / "ticket.safetensors"
+    with pytest.raises(UsageError, match="the output would replace the ticket"):
+        apply(ticket, source, ticket, force=True)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ""])
+def test_a_safetensors_file_stays_one(suffix: str, tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    with pytest.raises(UsageError, match=r"stays one: give the output the suffix \.safetensors"):
+        prune(request(source, output=tmp_path / f"pruned{suffix}"))
+    assert names(tmp_path) == ["model.safetensors"]
+
+
+def test_the_form_is_that_of_the_bytes_and_not_of_the_name(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors").rename(tmp_path / "model.bin")
+    prune(request(source, ticket=tmp_path / "x.ticket"))
+    assert open_checkpoint(tmp_path / "pruned.bin").form == "safetensors"
+    assert load_ticket(tmp_path / "x.ticket").removed
+
+
+def test_a_link_to_an_output_is_written_through(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "pruned.safetensors").symlink_to("far/away.safetensors")
+    prune(request(source, force=True))
+    assert (tmp_path / "pruned.safetensors").is_symlink()
+    assert names(tmp_path / "far") == ["away.safetensors"]
+
+
+# --- nothing is lost
+
+
+@pytest.fixture(params=["safetensors", "zip", "legacy"])
+def big(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A checkpoint of 800 KB, and outputs of an earlier run."""
+    source = save({"a.weight": torch.randn(200, 1000)}, tmp_path, request.param)
+    for name in (f"pruned{source.suffix}", "ticket.safetensors"):
+        (tmp_path / name).write_bytes(b"old")
+    return source
+
+
+def test_a_quota_leaves_both_old_outputs(big: Path) -> None:
+    # fault row 50
+    with (
+        file_size_limit(500_000),
+        pytest.raises(OutputError, match=r"pruned\.\w+: not written: .*bytes are needed"),
+    ):
+        prune(request(big, force=True))
+    for name in (f"pruned{big.suffix}", "ticket.safetensors"):
+        assert big.with_name(name).read_bytes() == b"old"
+    assert leftovers(big.parent) == []
+
+
+def test_a_full_disk_at_the_very_end_leaves_both_old_outputs(
+    big: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # fault row 50
+    writing = files.Output.writing
+
+    @functools.wraps(writing)
+    def room_for_one(self: files.Output, size: int) -> Any:
+        if self.path.name == "ticket.safetensors":
+            raise OutputError("no room for the ticket")
+        return writing(self, size)
+
+    monkeypatch.setattr(files.Output, "writing", room_for_one)
+    with pytest.raises(OutputError, match="no room"):
+        prune(request(big, force=True))
+    for name in (f"pruned{big.suffix}", "ticket.safetensors"):
+        assert big.with_name(name).read_bytes() == b"old"
+    assert leftovers(big.parent) == []
+
+
+def test_a_refused_input_leaves_both_old_outputs(big: Path) -> None:
+    with pytest.raises(UsageError, match="no parameter matches"):
+        prune(request(big, force=True, include=("nothing",)))
+    for name in (f"pruned{big.suffix}", "ticket.safetensors"):
+        assert big.with_name(name).read_bytes() == b"old"
+    assert leftovers(big.parent) == []
+
+
+def test_another_run_with_one_output_in_common_stops_both(tmp_path: Path) -> None:
+    # fault row 53
+    source = save(state(), tmp_path, "safetensors")
+    with (
+        reserve(tmp_path / "ticket.safetensors"),
+        pytest.raises(OutputError, match=f"another run .*ticketkit pid {os.getpid()} on "),
+    ):
+        prune(request(source))
+    assert names(tmp_path) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["nowhere/x.safetensors", "model.safetensors/x.safetensors"])
+def test_a_folder_that_is_not_there_is_told(name: str, tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    with pytest.raises(OutputError, match="not written: no such folder"):
+        prune(request(source, output=tmp_path / name))
+    assert names(tmp_path) == ["model.safetensors"]
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    (tmp_path / "pruned.safetensors").mkdir()
+    with pytest.raises(OutputError, match="a folder, where a file is to be written"):
+        prune(request(source, force=True))
+
+
+def test_no_input_is_told_first(tmp_path: Path) -> None:
+    # fault row 1
+    (tmp_path / "pruned.pt").touch()
+    with pytest.raises(InputError, match="no such file"):
+        prune(request(tmp_path / "nothing.pt", output=tmp_path / "pruned.pt"))
+
+
+# --- apply
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint and its ticket."""
+    source = save(state(), tmp_path, "safetensors")
+    prune(request(source, output=None))
+    return source, tmp_path / "ticket.safetensors"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_ticket_applies_to_its_weights_in_any_form(
+    form: str, drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, ticket = drawn
+    (tmp_path / "other").mkdir()
+    source = save(state(), tmp_path / "other", form)
+    target = tmp_path / f"y{source.suffix}"
+    document = apply(ticket, source, target)
+    assert document["schema"] == "ticketkit.apply/1"
+    assert document["counts"]["removed"] == load_ticket(ticket).removed
+    mask = load_ticket(ticket).mask
+    for name, tensor in load(target).items():
+        expected = state()[name] * mask[name] if name in mask else state()[name]
+        assert tensor.equal(expected)
+
+
+def test_apply_writes_what_prune_wrote(drawn: tuple[Path, Path], tmp_path: Path) -> None:
+    source, ticket = drawn
+    prune(request(source, force=True))
+    apply(ticket, source, tmp_path / "applied.safetensors")
+    applied = (tmp_path / "applied.safetensors").read_bytes()
+    assert applied == (tmp_path / "pruned.safetensors").read_bytes()
+
+
+def test_other_weights_are_refused_unless_asked_for(
+    drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = save(state(1), tmp_path, "zip")
+    target = tmp_path / "y.pt"
+    with pytest.raises(MismatchError, match="these are other weights than those the ticket was"):
+        apply(drawn[1], other, target)
+    assert not target.exists()
+    apply(drawn[1], other, target, verify=False)
+    mask = load_ticket(drawn[1]).mask
+    assert load(target)["stem.weight"].equal(state(1)["stem.weight"] * mask["stem.weight"])
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_another_architecture_is_refused_with_the_differences(
+    verify: bool, drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    # fault row 12
+    weights = state()
+    weights["stems.weight"] = weights.pop("stem.weight")
+    weights["block.weight"] = torch.ones(8, 4, 1, 1)
+    with pytest.raises(MismatchError) as caught:
+        apply(drawn[1], save(weights, tmp_path, "zip"), tmp_path / "y.pt", verify=verify)
+    assert str(caught.value) == (
+        "the mask does not fit: of its 3 parameters 1 are missing and 1 have another shape: "
+        "block.weight: [8, 8, 1, 1] in the mask, [8, 4, 1, 1] found, stem.weight (not found; did "
+        "you mean 'stems.weight'?)"
+    )
+    assert not (tmp_path / "y.pt").exists()
+
+
+def test_where_no_key_matches_nothing_is_written(drawn: tuple[Path, Path], tmp_path: Path) -> None:
+    # fault row 15
+    weights = {f"net.{name}": tensor for name, tensor in state().items()}
+    with pytest.raises(MismatchError, match="of its 3 parameters 3 are missing"):
+        apply(drawn[1], save(weights, tmp_path, "zip"), tmp_path / "y.pt", verify=False)
+    assert not (tmp_path / "y.pt").exists()
+
+
+def test_a_checkpoint_in_the_place_of_the_ticket_is_told(
+    drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(TicketError, match="a safetensors file, but not a ticket"):
+        apply(drawn[0], save(state(), tmp_path, "zip"), tmp_path / "y.pt")
+
+
+def test_a_ticket_in_the_place_of_the_checkpoint_is_told(
+    drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(MismatchError, match="have another shape"):
+        apply(drawn[1], drawn[1], tmp_path / "y.safetensors")
+
+
+def test_a_tied_weight_is_zero_under_each_of_its_names(tmp_path: Path) -> None:
+    # fault row 31
+    tied = torch.randn(6, 4)
+    source = save({"b.weight": tied, "a.weight": tied, "c.weight": tied.clone()}, tmp_path, "zip")
+    document = prune(request(source))
+    assert document["counts"]["prunable"] == 48
+    assert "tied, counted and masked once: a.weight = b.weight" in document["notes"]
+    written = load(tmp_path / "pruned.pt")
+    assert written["a.weight"].data_ptr() == written["b.weight"].data_ptr()
+    apply(tmp_path / "ticket.safetensors", source, tmp_path / "again.pt")
+    again = load(tmp_path / "again.pt")
+    assert all(again[name].equal(written[name]) for name in written)
+    untied = save({n: t.clone() for n, t in load(source).items()}, tmp_path, "safetensors", "free")
+    apply(tmp_path / "ticket.safetensors", untied, tmp_path / "free.pruned.safetensors")
+    freed = load(tmp_path / "free.pruned.safetensors")
+    assert all(freed[name].equal(written[name]) for name in written)
+
+
+def test_tensors_that_cannot_be_converted_are_told_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    weights = {"a.weight": torch.randn(4, 4), "b": torch.ones(2, dtype=torch.complex128)}
+    source = save(weights, tmp_path, "zip")
+    with pytest.raises(CheckpointError, match="safetensors cannot hold b"):
+        prune(request(source, output=tmp_path / "y.safetensors"))
+    assert names(tmp_path) == ["model.pt"]

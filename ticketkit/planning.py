@@ -1,0 +1,108 @@
+"""What a draw from a file would do: the work behind `--dry-run`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ticketkit.blame import blamed
+from ticketkit.checkpoint import open_checkpoint
+from ticketkit.errors import UnreachableSparsity, printable
+from ticketkit.parts import Allocation, BlockScheme, Scheme
+from ticketkit.prunable import Survey, natural, survey
+from ticketkit.pruning import Request, check_files, described
+from ticketkit.tiling import Tiling
+
+
+def plan(request: Request) -> dict[str, Any]:
+    """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
+    check_files(request.input, request.output, request.outputs, force=request.force)
+    from ticketkit.drawing import Parts, check_sparsity
+
+    check_sparsity(request.sparsity)
+    chosen = Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
+    checkpoint = open_checkpoint(request.input, request.checkpoint_key)
+    found = survey(checkpoint.tensors(), request.include, request.exclude)
+    tilings = _tilings(chosen.scheme, found)
+    rooms = _rooms(chosen.allocation, found, request.sparsity)
+    _check_reachable(tilings, rooms, request)
+    return {
+        "schema": "ticketkit.plan/1",
+        "input": described(checkpoint),
+        "output": request.output and str(request.output),
+        "ticket": str(request.ticket),
+        "parts": chosen.specs(),
+        "sparsity": {"requested": request.sparsity},
+        "counts": {**vars(found.counts), "kept": sum(room for _, room in rooms)},
+        "layers": [
+            {"name": n, "shape": list(x.shape), "weights": x.size, "blocks": tilings[n].count}
+            for n, x in sorted(found.layers.items(), key=lambda item: natural(item[0]))
+        ],
+        "spared": [{"name": name, "reason": why} for name, why in found.spared.items()],
+        "bytes": {
+            "checkpoint": checkpoint.size if request.output else 0,
+            "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()),
+            "peak_memory": checkpoint.size + found.counts.prunable // 8 + 2**25,
+        },
+    }
+
+
+def _tilings(scheme: Scheme, found: Survey) -> dict[str, Tiling]:
+    """The blocks of each layer: single weights where the scheme is no tiling."""
+    tilings = {}
+    for name, layer in found.layers.items():
+        block: object = (1,) * len(layer.shape)
+        with blamed(scheme):
+            if isinstance(scheme, BlockScheme):
+                block = scheme.block(layer.shape)
+            tilings[name] = Tiling.of(name, layer.shape, block)
+    return tilings
+
+
+def _rooms(allocation: Allocation, found: Survey, sparsity: float) -> list[tuple[list[str], int]]:
+    """The rankings that there will be: their layers, and how many weights each keeps at most."""
+
+    def keep(size: int) -> int:
+        return size - round(sparsity * size)
+
+    with blamed(allocation):
+        shares = allocation.budgets(dict(found.layers), keep)
+        if shares is None:
+            return [(list(found.layers), keep(found.counts.prunable))]
+        return [([name], shares[name]) for name in found.layers]
+
+
+def _check_reachable(
+    tilings: dict[str, Tiling], rooms: list[tuple[list[str], int]], request: Request
+) -> None:
+    """Refuse what no draw can reach, whatever the weights: each layer keeps a block."""
+    if request.allow_empty_layers:
+        rooms = [(list(tilings), sum(room for _, room in rooms))]
+    errors = []
+    for names, room in rooms:
+        blocks = sum(_smallest(tilings[name]) for name in names)
+        least = 1 if request.allow_empty_layers else blocks
+        if room < least:
+            total = sum(tilings[name].elements for name in names)
+            errors.append(_unreachable(names, least, total, request.allow_empty_layers))
+    if errors:
+        raise min(errors, key=lambda error: error.highest)
+
+
+def _unreachable(
+    names: list[str], least: int, total: int, allow_empty_layers: bool
+) -> UnreachableSparsity:
+    where = printable(names[0]) if len(names) == 1 else f"{len(names)} layers"
+    highest = math.floor((1 - least / total) * 10**6) / 10**6
+    hint = "" if allow_empty_layers else " (--allow-empty-layers lifts this)"
+    return UnreachableSparsity(
+        f"the sparsity cannot be reached: the smallest blocks of {where} take {least:,} of "
+        f"{total:,} weights; the highest sparsity reachable is {highest} or less{hint}",
+        highest,
+    )
+
+
+def _smallest(tiling: Tiling) -> int:
+    """Weights of the block in the last corner, the only one that touches every edge."""
+    sides = zip(tiling.shape, tiling.block, tiling.grid, strict=True)
+    return math.prod(length - (blocks - 1) * side for length, side, blocks in sides)
