@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -83,7 +82,7 @@ def check_sparsity(sparsity: float) -> None:
     """Raise a `UsageError` unless `sparsity` is a number in [0, 1]."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, numbers.Real):
         raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity!r}")
-    if math.isfinite(sparsity) and 1 < sparsity < 100:
+    if 2 <= sparsity < 100:
         raise UsageError(
             f"sparsity is the fraction removed, in [0, 1); found {sparsity}; did you mean "
             f"{sparsity / 100:g}?"
@@ -164,14 +163,7 @@ class _Job:
 
     def select(self, sparsity: float) -> Mask:
         """Score, allocate and select once: the mask of this sparsity."""
-
-        def keep(size: int) -> int:
-            return size - round(sparsity * size)
-
-        shares = self._shares(keep)
-        sizes = (layer.size for layer in self._layers.values())
-        total = keep(sum(sizes)) if shares is None else sum(shares.values())
-        budget = Budget(total, shares, self._allow_empty_layers)
+        budget = budget_of(self._parts.allocation, self._layers, sparsity, self._allow_empty_layers)
         with blamed(self._parts.scheme):
             mask = self._parts.scheme.select(self._scores, budget, None)
             if not isinstance(mask, Mask):
@@ -180,25 +172,30 @@ class _Job:
             _check_budget(mask, budget)
         return Mask({name: _own(self._layers[name], mask) for name in mask})
 
-    def _shares(self, keep: Callable[[int], int]) -> Mapping[str, int] | None:
-        allocation = self._parts.allocation
-        with blamed(allocation):
-            shares = allocation.budgets(dict(self._layers), keep)
-            if shares is None:
-                return None
-            if set(shares) != set(self._layers):
-                odd = sorted(set(shares) ^ set(self._layers))
+
+def budget_of(
+    allocation: Allocation, layers: Mapping[str, Layer], sparsity: float, allow_empty_layers: bool
+) -> Budget:
+    """What a sparsity keeps: n - round(sparsity * n) weights, shared as the allocation says."""
+
+    def keep(size: int) -> int:
+        return size - round(sparsity * size)
+
+    with blamed(allocation):
+        shares = allocation.budgets(dict(layers), keep)
+        if shares is None:
+            return Budget(keep(sum(x.size for x in layers.values())), None, allow_empty_layers)
+        if set(shares) != set(layers):
+            odd = sorted(set(shares) ^ set(layers))
+            raise ValueError(f"budgets must name every layer and no other; differs in {some(odd)}")
+        for name, share in shares.items():
+            size = layers[name].size
+            if type(share) is not int or not 0 <= share <= size:
                 raise ValueError(
-                    f"budgets must name every layer and no other; differs in {some(odd)}"
+                    f"the budget of {printable(name)} must be a whole number from 0 to {size}, "
+                    f"found {share!r}"
                 )
-            for name, share in shares.items():
-                size = self._layers[name].size
-                if type(share) is not int or not 0 <= share <= size:
-                    raise ValueError(
-                        f"the budget of {printable(name)} must be a whole number from 0 to {size}, "
-                        f"found {share!r}"
-                    )
-            return shares
+        return Budget(sum(shares.values()), shares, allow_empty_layers)
 
 
 def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ticketkit.blame import blamed
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.errors import UnreachableSparsity, printable
-from ticketkit.parts import Allocation, BlockScheme, Scheme
+from ticketkit.parts import BlockScheme, Scheme
 from ticketkit.prunable import Survey, natural, survey
 from ticketkit.pruning import Request, check_files, described
 from ticketkit.tiling import Tiling
+
+if TYPE_CHECKING:
+    from ticketkit.selection import Budget
 
 
 def plan(request: Request) -> dict[str, Any]:
     """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
     check_files(request.input, request.output, request.outputs, force=request.force)
-    from ticketkit.drawing import Parts, check_sparsity
+    from ticketkit.drawing import Parts, budget_of, check_sparsity
 
     check_sparsity(request.sparsity)
     chosen = Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
     checkpoint = open_checkpoint(request.input, request.checkpoint_key)
     found = survey(checkpoint.tensors(), request.include, request.exclude)
     tilings = _tilings(chosen.scheme, found)
-    rooms = _rooms(chosen.allocation, found, request.sparsity)
-    _check_reachable(tilings, rooms, request)
+    budget = budget_of(
+        chosen.allocation, found.layers, request.sparsity, request.allow_empty_layers
+    )
+    _check_reachable(tilings, budget)
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
@@ -33,7 +38,7 @@ def plan(request: Request) -> dict[str, Any]:
         "ticket": str(request.ticket),
         "parts": chosen.specs(),
         "sparsity": {"requested": request.sparsity},
-        "counts": {**vars(found.counts), "kept": sum(room for _, room in rooms)},
+        "counts": {**vars(found.counts), "kept_at_most": budget.total},
         "layers": [
             {"name": n, "shape": list(x.shape), "weights": x.size, "blocks": tilings[n].count}
             for n, x in sorted(found.layers.items(), key=lambda item: natural(item[0]))
@@ -59,32 +64,18 @@ def _tilings(scheme: Scheme, found: Survey) -> dict[str, Tiling]:
     return tilings
 
 
-def _rooms(allocation: Allocation, found: Survey, sparsity: float) -> list[tuple[list[str], int]]:
-    """The rankings that there will be: their layers, and how many weights each keeps at most."""
-
-    def keep(size: int) -> int:
-        return size - round(sparsity * size)
-
-    with blamed(allocation):
-        shares = allocation.budgets(dict(found.layers), keep)
-        if shares is None:
-            return [(list(found.layers), keep(found.counts.prunable))]
-        return [([name], shares[name]) for name in found.layers]
-
-
-def _check_reachable(
-    tilings: dict[str, Tiling], rooms: list[tuple[list[str], int]], request: Request
-) -> None:
+def _check_reachable(tilings: dict[str, Tiling], budget: Budget) -> None:
     """Refuse what no draw can reach, whatever the weights: each layer keeps a block."""
-    if request.allow_empty_layers:
-        rooms = [(list(tilings), sum(room for _, room in rooms))]
+    rooms = budget.groups(list(tilings))
+    if budget.allow_empty_layers:
+        rooms = [(list(tilings), budget.total)]
     errors = []
     for names, room in rooms:
         blocks = sum(_smallest(tilings[name]) for name in names)
-        least = 1 if request.allow_empty_layers else blocks
+        least = 1 if budget.allow_empty_layers else blocks
         if room < least:
             total = sum(tilings[name].elements for name in names)
-            errors.append(_unreachable(names, least, total, request.allow_empty_layers))
+            errors.append(_unreachable(names, least, total, budget.allow_empty_layers))
     if errors:
         raise min(errors, key=lambda error: error.highest)
 

@@ -30,8 +30,9 @@ def test_a_plan_touches_nothing_and_foretells_the_draw(form: str, tmp_path: Path
     assert found["schema"] == "ticketkit.plan/1"
     for same in ("input", "output", "ticket", "parts", "spared"):
         assert found[same] == done[same]
-    for count in ("prunable", "weights", "parameters", "kept"):
+    for count in ("prunable", "weights", "parameters"):
         assert found["counts"][count] == done["counts"][count]
+    assert found["counts"]["kept_at_most"] == done["counts"]["kept"]
     assert [x["name"] for x in found["layers"]] == [x["name"] for x in done["layers"]]
     pruned = tmp_path / f"pruned{source.suffix}"
     assert found["bytes"]["checkpoint"] == pytest.approx(pruned.stat().st_size, rel=0.1)

@@ -16,10 +16,21 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
 @click.option(
     "--sparsity", metavar="FRACTION", callback=fraction, required=True, help="To remove, in [0, 1)."
 )
-@click.option("--scheme", default="unstructured", show_default=True, help="What lives and dies.")
-@click.option("--criterion", default="magnitude", show_default=True, help="What a weight is worth.")
-@click.option("--allocation", default="global", show_default=True, help="How layers share.")
-@click.option("--strategy", default="omp", show_default=True, help="How the mask is found.")
+@click.option(
+    "--scheme",
+    default="unstructured",
+    show_default=True,
+    help="Which weights live and die together.",
+)
+@click.option(
+    "--criterion", default="magnitude", show_default=True, help="How much a weight matters."
+)
+@click.option(
+    "--allocation", default="global", show_default=True, help="How layers share the budget."
+)
+@click.option(
+    "--strategy", default="omp", show_default=True, help="How the mask is found over time."
+)
 @click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
 @click.option("--ticket", type=TensorFile(), help="[default: STEM.ticket.safetensors]")
 @click.option("--no-checkpoint", is_flag=True, help="Write the ticket alone.")
@@ -97,7 +108,7 @@ def _print_plan(document: dict[str, Any]) -> None:
     click.echo()
     printing.spared(document["spared"])
     counts = document["counts"]
-    click.echo(f"would keep at most {counts['kept']:,} of {counts['prunable']:,} weights")
+    click.echo(f"would keep at most {counts['kept_at_most']:,} of {counts['prunable']:,} weights")
     click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
     sizes = document["bytes"]
     for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
