@@ -10,6 +10,8 @@ from ticketkit.cli import printing
 
 Capture = pytest.CaptureFixture[str]
 
+COUNTS = {"parameters": 9, "weights": 9}
+
 
 def test_a_table_aligns_its_columns_and_leaves_no_trailing_blanks(capsys: Capture) -> None:
     printing.table(("name", "count", ""), [("a", 1, ""), ("longer", 1000, "x")], " r")
@@ -25,7 +27,7 @@ def test_control_characters_are_escaped_everywhere(capsys: Capture) -> None:
     odd = "\x1b[31m\n"
     printing.say(odd)
     printing.table(("name",), [(odd,)])
-    printing.spared([{"name": odd, "reason": "x"}])
+    printing.spared([{"name": odd, "reason": "x"}], COUNTS)
     printing.notes([odd])
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
@@ -43,9 +45,9 @@ def test_a_document_is_ascii_json_that_says_what_it_holds(capsys: Capture) -> No
 
 def test_spared_tensors_are_grouped_by_the_reason(capsys: Capture) -> None:
     many = [{"name": f"a{i}", "reason": "small"} for i in range(8)]
-    printing.spared([*many, {"name": "b", "reason": "odd"}])
+    printing.spared([*many, {"name": "b", "reason": "odd"}], COUNTS)
     assert capsys.readouterr().out == (
         "spared (small): a0, a1, a2, a3, a4, a5 and 2 more\nspared (odd): b\n\n"
     )
-    printing.spared([])
+    printing.spared([], COUNTS)
     assert capsys.readouterr().out == ""

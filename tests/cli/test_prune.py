@@ -65,6 +65,7 @@ def test_a_table_tells_what_was_cut_and_what_was_spared(cli: Cli, folder: Path) 
         "\n"
         "spared (an embedding, by its name): embedding.weight\n"
         "spared (the task head, which is replaced downstream): fc.weight\n"
+        "spared (fewer than two dimensions: biases, normalisation): 21 parameters\n"
         "\n"
         "sparsity over                       requested   reached     removed\n"
         "prunable weights                     0.750000  0.750000  246 of 328\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -89,9 +89,10 @@ def sparsity(document: dict[str, Any]) -> None:
     table(("sparsity over", "requested", "reached", "removed"), rows, " rrr")
 
 
-def spared(found: Sequence[dict[str, str]]) -> None:
+def spared(found: Sequence[dict[str, str]], counts: Mapping[str, int]) -> None:
     """Print what was spared, grouped by the reason."""
-    if not found:
+    small = counts["parameters"] - counts["weights"]
+    if not found and not small:
         return
     reasons: dict[str, list[str]] = {}
     for entry in found:
@@ -99,4 +100,8 @@ def spared(found: Sequence[dict[str, str]]) -> None:
     for reason, names in reasons.items():
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         click.echo(f"spared ({reason}): {', '.join(names[:6])}{more}")
+    if small:
+        click.echo(
+            f"spared (fewer than two dimensions: biases, normalisation): {small:,} parameters"
+        )
     click.echo()

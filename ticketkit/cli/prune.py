@@ -87,7 +87,7 @@ def _print(document: dict[str, Any]) -> None:
     click.echo()
     printing.layers(document["layers"])
     click.echo()
-    printing.spared(document["spared"])
+    printing.spared(document["spared"], document["counts"])
     printing.sparsity(document)
     click.echo()
     for what in ("output", "ticket"):
@@ -106,7 +106,7 @@ def _print_plan(document: dict[str, Any]) -> None:
     ]
     printing.table(("layer", "shape", "weights", "blocks"), rows, "  rr")
     click.echo()
-    printing.spared(document["spared"])
+    printing.spared(document["spared"], document["counts"])
     counts = document["counts"]
     click.echo(f"would keep at most {counts['kept_at_most']:,} of {counts['prunable']:,} weights")
     click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
