@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def bits_between(bits: Bits, start: int, stop: int) -> Booleans:
 
 def count(bits: Bits) -> int:
     """Number of set bits."""
-    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+    words = len(bits) & ~7
+    wide, rest = bits[:words].view(np.uint64), bits[words:]
+    return int(np.bitwise_count(wide).sum(dtype=np.int64) + np.bitwise_count(rest).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class BlockBits:
     def __post_init__(self) -> None:
         _check(self.blocks, self.tiling.count)
 
-    @property
+    @cached_property
     def tiling(self) -> Tiling:
         """The blocks of the layer."""
         return Tiling(self.layer.shape, self.block)

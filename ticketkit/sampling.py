@@ -12,7 +12,7 @@ import torch
 
 from ticketkit.scoring import reader_of
 from ticketkit.tiled import Tiled
-from ticketkit.tiling import Floats
+from ticketkit.tiling import Floats, Integers
 
 # Up to this many blocks are all collected: a bracket would save nothing.
 FEW = 200_000
@@ -36,7 +36,7 @@ class Bracket:
     floor: float
     ceiling: float
     tied: bool = False
-    margin: float = 4.0
+    margin: float = 3.0
 
     def raised(self, dtype: np.dtype[Any]) -> Bracket:
         """What is known after a pass that marked too much: the budget ends above this bracket."""
@@ -50,13 +50,26 @@ class Bracket:
 
 
 class Sample:
-    """Scores of blocks at random places, each standing for `weight` weights of the whole."""
+    """Scores of blocks at random places, each standing for so many weights of its layer."""
 
-    def __init__(self, scores: Floats, weights: Floats, dtype: np.dtype[Any], ties: bool) -> None:
-        order = np.argsort(scores)[::-1]
-        self._scores = scores[order]
-        self._ranks = np.cumsum(weights[order])
-        self._squares = np.cumsum(weights[order] ** 2)
+    def __init__(
+        self,
+        places: Sequence[Floats],
+        weights: Sequence[float],
+        dtype: np.dtype[Any],
+        ties: bool,
+    ) -> None:
+        """For each layer its scores, one row a place, and the weights that a score stands for."""
+        self._drawn = np.concatenate([layer.reshape(-1) for layer in places])
+        self._starts = _starts(np.repeat([p.shape[1] for p in places], [len(p) for p in places]))
+        self._layers = _starts(np.array([len(layer) for layer in places]))
+        self._each = np.repeat(weights, [len(layer) for layer in places])
+        order = _ascending(self._drawn)[::-1]
+        each = np.repeat(weights, [layer.size for layer in places])[order]
+        self._scores = self._drawn[order].astype(np.float64)
+        seen = int(np.searchsorted(-self._scores, np.inf))  # what scores -inf is in no block
+        self._scores = self._scores[:seen]
+        self._ranks = np.cumsum(each[:seen])
         self._ties = ties
         self.dtype = dtype
         limits = np.finfo(dtype)
@@ -69,21 +82,18 @@ class Sample:
         blocks = sum(layer.tiling.count for layer in layers)
         # Where all are collected, only the dtype of their scores is of interest.
         wanted = 1 if blocks <= FEW else max(_FEWEST, int(blocks ** (2 / 3)))
-        drawn, weights = [], []
+        places, weights = [], []
         for layer in layers:
             share = min(layer.tiling.count, -(-wanted * layer.tiling.count // max(1, blocks)))
-            values = layer.sample(reader_of(scores, layer.name), share, generator)
-            drawn.append(values)
-            weights.append(np.full(len(values), layer.weights / max(1, len(values))))
+            drawn = layer.sample(reader_of(scores, layer.name), share, generator)
+            places.append(drawn)
+            weights.append(layer.weights / max(1, int((drawn > -np.inf).sum())))
         unit = all(layer.tiling.size == 1 for layer in layers)
-        narrow = unit and all(values.dtype == np.float32 for values in drawn)
+        narrow = unit and all(drawn.dtype == np.float32 for drawn in places)
         dtype = np.dtype(np.float32 if narrow else np.float64)
-        together = np.concatenate(drawn).astype(np.float64)
-        seen = together > -np.inf
         if blocks <= FEW:
-            seen[:] = False
-        plain = all(layer.plain for layer in layers)
-        return cls(together[seen], np.concatenate(weights)[seen], dtype, plain)
+            places = [np.full((1, 1), -np.inf, dtype) for _ in places]
+        return cls(places, weights, dtype, all(layer.plain for layer in layers))
 
     def bracket(self, keep: int, known: Bracket | None = None) -> Bracket:
         """A bracket around the score at which the best `keep` weights end."""
@@ -93,9 +103,7 @@ class Sample:
             return replace(known, low=known.floor, high=known.ceiling, tied=False)
         ends = int(np.searchsorted(self._ranks, keep))
         middle = float(self._scores[np.clip(ends, allowed[0], allowed[-1])])
-        share = min(1.0, keep / self._ranks[-1])
-        variance = float(self._squares[min(ends, len(self._squares) - 1)]) * (1 - share)
-        margin = known.margin * math.sqrt(variance + 1)
+        margin = known.margin * (self._spread(middle) + 1)
         low = min(middle, self._score_at(keep + margin, known.floor))
         high = max(middle, self._score_at(keep - margin, known.ceiling))
         low, high = max(low, known.floor), min(high, known.ceiling)
@@ -105,6 +113,17 @@ class Sample:
         low = max([low, *(self._next(score, np.inf) for score in heavy if score < middle)])
         high = min([high, *(self._next(score, -np.inf) for score in heavy if score > middle)])
         return replace(known, low=low, high=high, tied=False)
+
+    def _spread(self, score: float) -> float:
+        """The standard deviation of the sample's count of the weights above a score.
+
+        Neighbours resemble each other, so places are counted, not blocks. Each place stands for a
+        stretch of its layer: how one differs from the next tells how much chance decides.
+        """
+        above = np.add.reduceat(self._drawn >= score, self._starts, dtype=np.int64)
+        steps = np.diff(above) * self._each[1:]
+        steps[self._layers[1:] - 1] = 0  # from one layer to the next
+        return math.sqrt(float(np.sum(steps**2)) / 2)
 
     def _heavy(self, low: float, high: float) -> list[float]:
         """The scores in [low, high] that a great many blocks share."""
@@ -122,3 +141,18 @@ class Sample:
         """The score at a rank counted in weights; `otherwise` beyond either end of the sample."""
         at = int(np.searchsorted(self._ranks, rank))
         return float(self._scores[at]) if 0 < at < len(self._scores) else otherwise
+
+
+def _starts(lengths: Integers) -> Integers:
+    """Where each of these stretches starts, laid end to end."""
+    return np.cumsum(lengths) - lengths
+
+
+def _ascending(scores: Floats) -> Integers:
+    """`np.argsort`, in less than half the time for float32: a radix sort of the bits, by halves."""
+    if scores.dtype != np.float32:
+        return np.argsort(scores)
+    bits = scores.view(np.int32)
+    keys = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the scores
+    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
+    return order[np.argsort((keys >> 16).astype(np.int16)[order], kind="stable")]

@@ -42,18 +42,21 @@ class Tiled:
             yield span, *self._scored(reader, span)
 
     def sample(self, reader: Reader, wanted: int, generator: np.random.Generator) -> Floats:
-        """The scores of about `wanted` blocks at random places, spread evenly over the layer."""
+        """The scores of about `wanted` blocks at random places, spread evenly over the layer.
+
+        A row of the result holds the neighbouring blocks of one place.
+        """
         if not self.tiling.runs:
             count, blocks = self.tiling.grid[0], math.prod(self.tiling.grid[1:])
             rows = _places(count, 1, -(-wanted // max(1, blocks)), generator)
             pieces = [self._scored(reader, self.tiling.row(row))[0] for row in rows.tolist()]
-            return np.concatenate(pieces)
+            return np.stack(pieces)
         size = self.tiling.size
         run = max(1, min(_RUN // max(1, size), wanted, self.tiling.count))
         starts = _places(self.tiling.count, run, -(-wanted // run), generator)
         index = (starts[:, None] * size + np.arange(run * size)).reshape(-1)
         keep = None if self.within is None else _bits_at(self.within.bits, index)
-        return self._blocks(reader.gather(index), keep, size)[0]
+        return self._blocks(reader.gather(index), keep, size)[0].reshape(-1, run)
 
     def best(self, reader: Reader) -> tuple[int, float, int]:
         """The first block of the highest score: its index, its score, its size."""

@@ -9,7 +9,7 @@ from ticketkit.sampling import Sample
 
 
 def sample(scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Sample:
-    return Sample(scores, np.ones(len(scores)), np.dtype(np.float32), ties=True)
+    return Sample([scores.reshape(-1, 1)], [1.0], np.dtype(np.float32), ties=True)
 
 
 def test_a_bracket_holds_the_rank_and_little_else() -> None:

@@ -43,6 +43,6 @@ def test_a_sample_is_spread_over_the_whole_layer() -> None:
     for block in ((1, 1), (1, 100), (3, 7)):
         layer = Tiled("w", Tiling((1000, 100), block), None)
         drawn = layer.sample(TensorReader(scores), 400, generator)
-        assert 300 <= len(drawn) <= 600
+        assert 300 <= drawn.size <= 600
         assert drawn.min() < 10_000
         assert drawn.max() > 90_000
