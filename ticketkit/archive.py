@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,9 @@ def globals_of(path: Path) -> list[str]:
     """The names of code that the pickles of a file ask for, read without running them."""
     found: set[str] = set()
     # Of what is not a whole pickle, what was found so far is what there is.
-    with contextlib.suppress(ValueError, MemoryError, OverflowError, zipfile.BadZipFile):
+    broken = (ValueError, MemoryError, OverflowError, zipfile.BadZipFile)
+    with contextlib.suppress(*broken), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in damaged text
         for pickled in _pickles(path):
             found.update(_globals(pickled))
     return sorted(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ticketkit.errors import PluginError, TicketkitError, printable
+from ticketkit.errors import PluginError, TicketkitError, is_stop, printable
 from ticketkit.parts import Part
 from ticketkit.registry import catalogue
 
@@ -18,9 +18,11 @@ def blamed(part: Part) -> Iterator[None]:
     """
     try:
         yield
-    except (TicketkitError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except TicketkitError:
         raise
     except BaseException as error:
+        if is_stop(error):
+            raise
         offer = catalogue().of(part)
         origin = f"of {offer.plugin}" if offer else "not registered"
         reason = f"{type(error).__name__}: {printable(str(error))}"

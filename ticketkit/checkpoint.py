@@ -16,7 +16,7 @@ import numpy as np
 from ticketkit.archive import form_of
 from ticketkit.errors import CheckpointError, UsageError, printable
 from ticketkit.prunable import Tensor, by_name, is_buffer
-from ticketkit.tensorfile import TensorFile
+from ticketkit.tensorfile import TICKET, TensorFile
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,8 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         self.size = path.stat().st_size
         self.key: str | None = None
         """The entry of a wrapped file that holds these tensors; None for a plain file."""
+        self.others: list[str] = []
+        """Entries of a wrapped file that hold weights too."""
 
     @property
     def description(self) -> str:
@@ -103,10 +105,13 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         tied = "tied to " if spared.reason and known[0].reason is None else ""
         return replace(known[0], reason=spared.reason and tied + spared.reason)
 
+    def is_floating(self, name: str) -> bool:
+        """Whether a tensor holds real or complex floating numbers."""
+        return self.dtypes[name].startswith(_FLOATING)
+
     def _counts(self, name: str, shape: tuple[int, ...]) -> bool:
         # Integer tensors are indices and counters, unless they stand where a weight should.
-        floating = self.dtypes[name].startswith(_FLOATING)
-        return floating or by_name(name, shape).reason is None
+        return self.is_floating(name) or by_name(name, shape).reason is None
 
     def digest(self) -> str:
         """SHA-256 over the tensors in name order: name, dtype, shape, bytes. The same for the same
@@ -185,7 +190,10 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     if form == "safetensors":
         if key is not None:
             raise UsageError(f"{shown} is a safetensors file: it has no entries to choose")
-        return SafetensorsCheckpoint(path)
+        checkpoint = SafetensorsCheckpoint(path)
+        if TICKET in checkpoint.metadata:
+            raise CheckpointError(f"{shown}: a ticket, where a checkpoint was expected")
+        return checkpoint
     if path.suffix == ".safetensors":  # torch.load would take its name's word for it
         raise CheckpointError(
             f"{shown}: a file of torch.save under the name of a safetensors file; rename it to .pt"

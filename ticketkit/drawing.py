@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,10 +13,10 @@ import ticketkit
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
 from ticketkit.checkpoint import Checkpoint
+from ticketkit.choices import Parts, check_sparsity
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
-from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
 from ticketkit.prunable import Survey, survey
 from ticketkit.registry import catalogue
@@ -73,61 +70,19 @@ def draw(
         exclude=exclude,
         allow_empty_layers=bool(allow_empty_layers),
         source=recorded,
-        versions=chosen.versions(),
+        versions=_versions(chosen),
     )
     return Ticket(mask, provenance, found.counts, found.aliases)
 
 
-def check_sparsity(sparsity: float) -> None:
-    """Raise a `UsageError` unless `sparsity` is a number in [0, 1]."""
-    if isinstance(sparsity, bool) or not isinstance(sparsity, numbers.Real):
-        raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity!r}")
-    if 2 <= sparsity < 100:
-        raise UsageError(
-            f"sparsity is the fraction removed, in [0, 1); found {sparsity}; did you mean "
-            f"{sparsity / 100:g}?"
-        )
-    if not 0 <= sparsity <= 1:
-        raise UsageError(f"sparsity is the fraction removed, in [0, 1); found {sparsity}")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The four parts of a draw."""
-
-    scheme: Scheme
-    criterion: Criterion
-    allocation: Allocation
-    strategy: Strategy
-
-    @classmethod
-    def resolve(
-        cls,
-        scheme: str | Scheme,
-        criterion: str | Criterion,
-        allocation: str | Allocation,
-        strategy: str | Strategy,
-    ) -> Parts:
-        """The parts that spec strings or instances mean."""
-        return cls(
-            cast("Scheme", resolve("scheme", scheme)),
-            cast("Criterion", resolve("criterion", criterion)),
-            cast("Allocation", resolve("allocation", allocation)),
-            cast("Strategy", resolve("strategy", strategy)),
-        )
-
-    def specs(self) -> dict[str, str]:
-        """The spec string of each part."""
-        return {kind: spec_of(part) for kind, part in vars(self).items()}
-
-    def versions(self) -> dict[str, str]:
-        """The version of each distribution that takes part in the draw."""
-        found = {"ticketkit": ticketkit.__version__, "torch": str(torch.__version__)}
-        found["numpy"] = np.__version__
-        for part in vars(self).values():
-            if offer := catalogue().of(part):
-                found[offer.plugin.distribution] = offer.plugin.version
-        return found
+def _versions(chosen: Parts) -> dict[str, str]:
+    """The version of each distribution that takes part in a draw."""
+    found = {"ticketkit": ticketkit.__version__, "torch": str(torch.__version__)}
+    found["numpy"] = np.__version__
+    for part in vars(chosen).values():
+        if offer := catalogue().of(part):
+            found[offer.plugin.distribution] = offer.plugin.version
+    return found
 
 
 class _Job:

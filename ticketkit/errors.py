@@ -63,6 +63,16 @@ class OutputError(TicketkitError):
     """An output could not be written, or another run is writing it (exit status 1)."""
 
 
+def is_stop(error: BaseException) -> bool:
+    """Whether the program is to stop: Ctrl-C, or a signal that we turned into a SystemExit.
+
+    A bare `sys.exit` is none: where a plugin calls it, it is that plugin's failure.
+    """
+    if isinstance(error, SystemExit):
+        return type(error) is not SystemExit
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
+
+
 def near(name: str, known: Iterable[str], count: int = 3) -> str:
     """`"; did you mean 'row'?"`, or `""` where nothing known is near."""
     found = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)

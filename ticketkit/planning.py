@@ -9,8 +9,9 @@ from ticketkit.blame import blamed
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.errors import UnreachableSparsity, printable
 from ticketkit.parts import BlockScheme, Scheme
-from ticketkit.prunable import Survey, natural, survey
-from ticketkit.pruning import Request, check_files, described
+from ticketkit.prunable import Survey, cannot_rank, natural, survey
+from ticketkit.pruning import Request, check_request, described, there_already
+from ticketkit.tensorfile import DTYPES
 from ticketkit.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 
 def plan(request: Request) -> dict[str, Any]:
     """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
-    check_files(request.input, request.output, request.outputs, force=request.force)
-    from ticketkit.drawing import Parts, budget_of, check_sparsity
+    chosen = check_request(request)
+    from ticketkit.drawing import budget_of
 
-    check_sparsity(request.sparsity)
-    chosen = Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
     checkpoint = open_checkpoint(request.input, request.checkpoint_key)
     found = survey(checkpoint.tensors(), request.include, request.exclude)
+    for name in found.layers:
+        if not checkpoint.is_floating(name):
+            dtype = checkpoint.dtypes[name]
+            raise cannot_rank(name, DTYPES.get(dtype, dtype))
     tilings = _tilings(chosen.scheme, found)
     budget = budget_of(
         chosen.allocation, found.layers, request.sparsity, request.allow_empty_layers
@@ -49,6 +52,7 @@ def plan(request: Request) -> dict[str, Any]:
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()),
             "peak_memory": checkpoint.size + found.counts.prunable // 8 + 2**25,
         },
+        "notes": [] if request.force else there_already(request.outputs),
     }
 
 
@@ -75,17 +79,16 @@ def _check_reachable(tilings: dict[str, Tiling], budget: Budget) -> None:
         least = 1 if budget.allow_empty_layers else blocks
         if room < least:
             total = sum(tilings[name].elements for name in names)
-            errors.append(_unreachable(names, least, total, budget.allow_empty_layers))
+            lifted = bool(budget.total) and not budget.allow_empty_layers
+            errors.append(_unreachable(names, least, total, lifted))
     if errors:
         raise min(errors, key=lambda error: error.highest)
 
 
-def _unreachable(
-    names: list[str], least: int, total: int, allow_empty_layers: bool
-) -> UnreachableSparsity:
+def _unreachable(names: list[str], least: int, total: int, lifted: bool) -> UnreachableSparsity:
     where = printable(names[0]) if len(names) == 1 else f"{len(names)} layers"
     highest = math.floor((1 - least / total) * 10**6) / 10**6
-    hint = "" if allow_empty_layers else " (--allow-empty-layers lifts this)"
+    hint = " (--allow-empty-layers lifts this)" if lifted else ""
     return UnreachableSparsity(
         f"the sparsity cannot be reached: the smallest blocks of {where} take {least:,} of "
         f"{total:,} weights; the highest sparsity reachable is {highest} or less{hint}",

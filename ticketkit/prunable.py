@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ticketkit.errors import InputError, UsageError, near, printable, some
+from ticketkit.errors import InputError, UsageError, WeightsError, near, printable, some
 from ticketkit.layer import Layer
 
 if TYPE_CHECKING:
@@ -110,6 +110,14 @@ def by_name(name: str, shape: tuple[int, ...], aliases: tuple[str, ...] = ()) ->
     elif len(shape) == 2 and _is_embedding(name):
         reason = "an embedding, by its name"
     return Tensor(name, shape, reason, None, aliases)
+
+
+def cannot_rank(name: str, dtype: str) -> WeightsError:
+    """The error for a prunable weight that holds no floating numbers."""
+    return WeightsError(
+        f"{printable(name)}: {dtype} weights cannot be ranked; expected floating numbers "
+        "(--exclude spares it)"
+    )
 
 
 def is_buffer(name: str) -> bool:

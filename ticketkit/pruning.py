@@ -7,15 +7,18 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ticketkit.archive import form_of
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.errors import UsageError, printable, some
+from ticketkit.errors import UsageError, WeightsError, printable, some
 from ticketkit.files import reserve, target_of
 from ticketkit.prunable import survey
 from ticketkit.ticket import Ticket, load_ticket
+
+if TYPE_CHECKING:
+    from ticketkit.choices import Parts
 
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
@@ -48,24 +51,21 @@ class Request:
 
 def prune(request: Request) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done."""
-    check_files(request.input, request.output, request.outputs, force=request.force)
-    from ticketkit.drawing import check_sparsity, draw  # torch, after what can be told without it
-
-    check_sparsity(request.sparsity)
+    check_request(request)
+    _check_absent(request.outputs, force=request.force)
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(reserve(path)) for path in request.outputs]
         _check_absent(request.outputs, force=request.force)  # a run may have ended just now
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            ticket = draw(checkpoint, **_draw_options(request))
+            ticket = _drawn(request, checkpoint)
         spared = survey(checkpoint.tensors(), request.include, request.exclude).spared
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(places[0], ticket.mask_for(checkpoint)) if request.output else []
         ticket.write(places[-1])
-    notes = (
-        [str(w.message) for w in caught] + zeros + notes_on(ticket) + _conversion(left) + [SPEED]
-    )
+    notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
+    notes += [*_left_aside(checkpoint), *_conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
         "input": described(checkpoint),
@@ -90,12 +90,13 @@ def apply(
 
     Refuses weights that the ticket was not drawn from, unless `verify` is false.
     """
-    check_files(input_path, output_path, (output_path,), force=force)
+    ticket = load_ticket(ticket_path, verify)
+    check_files(input_path, output_path, (output_path,))
+    _check_absent((output_path,), force=force)
     if _same(output_path, ticket_path):
         raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
     with reserve(output_path) as place:
         _check_absent((output_path,), force=force)  # a run may have ended just now
-        ticket = load_ticket(ticket_path, verify)
         checkpoint = open_checkpoint(input_path, checkpoint_key)
         mask = ticket.mask_for(checkpoint)
         mask.check_fits(checkpoint.shapes)
@@ -109,17 +110,22 @@ def apply(
         "output": str(output_path),
         "sparsity": {"reached": ticket.reached()},
         "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
-        "notes": [*_conversion(left), SPEED],
+        "notes": [*_left_aside(checkpoint), *_conversion(left), SPEED],
     }
 
 
-def check_files(
-    source: Path, pruned: Path | None, outputs: tuple[Path, ...], *, force: bool
-) -> None:
-    """Refuse an input that is no checkpoint, and outputs that would replace what they may not.
+def check_request(request: Request) -> Parts:
+    """The parts asked for; an error for what is wrong with a request before anything is read."""
+    # The catalogue, which `apply` has no use for.
+    from ticketkit.choices import Parts, check_sparsity
 
-    They may not replace the input, one another, or (without `force`) anything.
-    """
+    check_files(request.input, request.output, request.outputs)
+    check_sparsity(request.sparsity)
+    return Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
+
+
+def check_files(source: Path, pruned: Path | None, outputs: tuple[Path, ...]) -> None:
+    """Refuse an input that is no checkpoint, and outputs that would replace it or one another."""
     form = form_of(source)
     if any(_same(path, source) for path in outputs):
         raise UsageError(f"the output would replace its input {printable(str(source))}")
@@ -127,7 +133,6 @@ def check_files(
         raise UsageError(f"two outputs are one file: {printable(str(outputs[0]))}")
     for path in outputs:
         target_of(path)
-    _check_absent(outputs, force=force)
     if form == "safetensors" and pruned and pruned.suffix not in (".safetensors", source.suffix):
         raise UsageError(
             f"{printable(str(source))} is a safetensors file and stays one: give the output the "
@@ -136,9 +141,14 @@ def check_files(
 
 
 def _check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
-    there = [str(path) for path in outputs if os.path.lexists(path)]
-    if there and not force:
-        raise UsageError(f"already there: {some(there)}; --force replaces it")
+    if not force and (there := there_already(outputs)):
+        raise UsageError(there[0])
+
+
+def there_already(outputs: tuple[Path, ...]) -> list[str]:
+    """A sentence on outputs that something stands in the place of; none where nothing does."""
+    there = some(str(path) for path in outputs if os.path.lexists(path))
+    return [f"already there: {there}; --force replaces what is there"] if there else []
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -146,10 +156,15 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _draw_options(request: Request) -> dict[str, Any]:
+def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
+    from ticketkit.drawing import draw  # torch, after what can be told without it
+
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
-    return {name: getattr(request, name) for name in (*names, *others)}
+    try:
+        return draw(checkpoint, **{name: getattr(request, name) for name in (*names, *others)})
+    except WeightsError as error:
+        raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 
 
 def described(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -169,6 +184,12 @@ def _zeros_before(checkpoint: Checkpoint, ticket: Ticket) -> list[str]:
         return []
     note = f"{total:,} of the prunable weights were zero already"
     return [note + (f"; all of {some(whole)}" if whole else "")]
+
+
+def _left_aside(checkpoint: Checkpoint) -> list[str]:
+    """A note on entries of a wrapped file that hold weights too."""
+    others = some(checkpoint.others)
+    return [f"other weights in the file are left as they are: {others}"] if others else []
 
 
 def _conversion(left: list[str]) -> list[str]:

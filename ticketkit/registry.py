@@ -19,7 +19,7 @@ from typing import Any
 import pluggy
 
 from ticketkit import hookspecs, parts
-from ticketkit.errors import UnknownPart, UsageError, near, printable
+from ticketkit.errors import UnknownPart, UsageError, is_stop, near, printable
 
 # Kind of part: the hook that offers it, and what each class offered must be.
 KINDS: dict[str, tuple[str, type[parts.Part]]] = {
@@ -136,9 +136,9 @@ def build(
             continue
         try:
             plugin, offered = _load(manager, entry_point, plugin)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  a plugin may raise anything
+        except BaseException as error:  # a plugin may raise anything
+            if is_stop(error):
+                raise
             plugins.append(plugin.failed(error))
             continue
         plugins.append(plugin)
@@ -147,11 +147,11 @@ def build(
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist else "unknown"
+    return (entry_point.dist and entry_point.dist.name) or "unknown"
 
 
 def _plugin(entry_point: importlib.metadata.EntryPoint) -> Plugin:
-    version = entry_point.dist.version if entry_point.dist else "unknown"
+    version = (entry_point.dist and entry_point.dist.version) or "unknown"
     return Plugin(entry_point.name, entry_point.value, _distribution(entry_point), version)
 
 

@@ -159,7 +159,8 @@ def _finite(values: torch.Tensor) -> bool:
 def _refuse(weight: torch.Tensor, name: str) -> NoReturn:
     bad = int((~torch.isfinite(_ranked(weight))).sum())
     raise WeightsError(
-        f"{printable(name)}: {bad:,} of {weight.numel():,} weights are NaN or infinite"
+        f"{printable(name)}: {bad:,} of {weight.numel():,} weights are NaN or infinite "
+        "(--exclude spares it)"
     )
 
 

@@ -63,14 +63,15 @@ def select_tiles(
         if not keep and budget.total and budget.allow_empty_layers:
             continue  # a share of nothing; a whole budget of nothing is out of reach
         try:
-            _rank([layers[name] for name in names], scores, keep, budget.allow_empty_layers)
+            _rank([layers[name] for name in names], scores, keep, budget)
         except UnreachableSparsity as error:
             unreachable.append(error)
     if unreachable:  # of layers with shares of their own, the one that reaches least decides
         raise min(unreachable, key=lambda error: error.highest)
     mask = Mask({name: layer.packed() for name, layer in layers.items()})
     if not mask.kept and mask.size:
-        raise _unreachable([layer for layer in layers.values() if layer.weights], 0, scores)
+        ranked = [layer for layer in layers.values() if layer.weights]
+        raise _unreachable(ranked, 0, scores, budget)
     return mask
 
 
@@ -87,7 +88,7 @@ def _rank(
     layers: Sequence[Tiled],
     scores: Mapping[str, torch.Tensor],
     keep: int,
-    allow_empty_layers: bool,
+    budget: Budget,
 ) -> None:
     """Mark the best blocks of these layers, `keep` weights of them at most."""
     layers = [layer for layer in layers if layer.weights]
@@ -98,10 +99,10 @@ def _rank(
     while True:
         found = sweep(layers, scores, bracket, sample.dtype)
         above = sum(layer.above for layer in found)
-        fronts = 0 if allow_empty_layers else _keep_fronts(found, scores)
+        fronts = 0 if budget.allow_empty_layers else _keep_fronts(found, scores)
         room = keep - above - fronts
         if (room < 0 and not above) or not keep:
-            raise _unreachable(layers, fronts, scores)
+            raise _unreachable(layers, fronts, scores, budget)
         if bracket.floor > bracket.ceiling:
             raise PluginError(
                 "the scores changed between two readings: a criterion that draws lots"
@@ -197,15 +198,17 @@ def _prefix(scores: Floats, sizes: Integers | int, room: int) -> Booleans:
 
 
 def _unreachable(
-    layers: Sequence[Tiled], fronts: int, scores: Mapping[str, torch.Tensor]
+    layers: Sequence[Tiled], fronts: int, scores: Mapping[str, torch.Tensor], budget: Budget
 ) -> UnreachableSparsity:
     """The error: the best block of each layer, or the first of all, is more than the budget."""
     total = sum(layer.weights for layer in layers)
     where = printable(layers[0].name) if len(layers) == 1 else f"each of {len(layers)} layers"
-    least, hint = fronts, " (--allow-empty-layers, in Python allow_empty_layers=True, lifts this)"
+    least, hint = fronts, ""
+    if fronts and budget.total:
+        hint = " (--allow-empty-layers, in Python allow_empty_layers=True, lifts this)"
     if not fronts:
         bests = [layer.best(reader_of(scores, layer.name)) for layer in layers]
-        least, hint = max(bests, key=lambda best: best[1])[2], ""
+        least = max(bests, key=lambda best: best[1])[2]
         where = f"all of {where.removeprefix('each of ')}"
     # Rounded down, so that what is printed can be asked for.
     highest = math.floor((1 - least / total) * 10**6) / 10**6

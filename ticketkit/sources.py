@@ -11,7 +11,7 @@ from ticketkit.checkpoint import Checkpoint, digest_of
 from ticketkit.errors import UsageError, WeightsError, printable
 from ticketkit.layer import Layer
 from ticketkit.mask import unwrap
-from ticketkit.prunable import Tensor, of_network
+from ticketkit.prunable import Tensor, cannot_rank, of_network
 from ticketkit.torchfile import dtype_name, raw_of
 
 
@@ -81,8 +81,5 @@ def _rankable(name: str, weight: torch.Tensor) -> torch.Tensor:
         kind = "quantised" if weight.is_quantized else str(weight.layout)
         raise WeightsError(f"{shown}: {kind} weights cannot be ranked; prune before converting")
     if not weight.is_floating_point() and not weight.is_complex():
-        raise WeightsError(
-            f"{shown}: {weight.dtype} weights cannot be ranked; expected floating numbers "
-            "(--exclude spares it)"
-        )
+        raise cannot_rank(name, str(weight.dtype).removeprefix("torch."))
     return weight.detach()

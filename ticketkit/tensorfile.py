@@ -41,6 +41,8 @@ DTYPES = {
     "C64": "complex64",
     "C128": "complex128",
 }
+# The key of the metadata by which a ticket is known.
+TICKET = "ticketkit"
 _LONGEST_NAME = 512
 _COMPLEX = ("C64", "C128")
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -126,8 +128,11 @@ def check_names(path: Path, names: Iterable[str]) -> None:
         if not isinstance(name, str) or len(name) > _LONGEST_NAME or not name.isprintable()
     ]
     if bad:
-        shown = some((str(name)[:80] for name in bad), 3)
-        raise CheckpointError(f"{printable(str(path))}: tensor names that are no names: {shown}")
+        shown = some((repr(name)[:80] for name in bad), 3)
+        raise CheckpointError(
+            f"{printable(str(path))}: expected tensor names of printable text, at most "
+            f"{_LONGEST_NAME} characters; found {shown}"
+        )
 
 
 def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:

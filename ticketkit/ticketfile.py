@@ -13,17 +13,16 @@ from typing import Any
 from ticketkit.bits import Bits, BlockBits, PackedBits
 from ticketkit.errors import UsageError
 from ticketkit.files import sha256
-from ticketkit.tensorfile import TensorFile
+from ticketkit.tensorfile import TICKET, TensorFile
 from ticketkit.ticket import Ticket
 
 FORMAT = 1
-KEY = "ticketkit"
 ENCODINGS = ("packed",)
 
 
 def is_ticket(file: TensorFile) -> bool:
     """Whether a safetensors file says that it is a ticket."""
-    return KEY in file.metadata
+    return TICKET in file.metadata
 
 
 def encode(ticket: Ticket, encoding: str) -> bytes:
@@ -36,7 +35,7 @@ def encode(ticket: Ticket, encoding: str) -> bytes:
     if "__metadata__" in stored:
         raise UsageError("a parameter named '__metadata__' cannot be stored in safetensors")
     metadata = _merged(ticket.extra, metadata_of(ticket, encoding))
-    return save(stored, {KEY: _text({**metadata, "sha256": digest_of(metadata)})})
+    return save(stored, {TICKET: _text({**metadata, "sha256": digest_of(metadata)})})
 
 
 def metadata_of(ticket: Ticket, encoding: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from ticketkit.files import sha256
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.prunable import Counts
-from ticketkit.tensorfile import TensorFile
+from ticketkit.tensorfile import TICKET, TensorFile
 from ticketkit.ticket import Provenance, Ticket
-from ticketkit.ticketfile import ENCODINGS, FORMAT, KEY, beyond, digest_of, is_ticket, metadata_of
+from ticketkit.ticketfile import ENCODINGS, FORMAT, beyond, digest_of, is_ticket, metadata_of
 from ticketkit.tiling import Tiling
 
 _WORDS = {
@@ -41,9 +41,9 @@ def read(path: Path, verify: bool) -> Ticket:
         raise TicketError(f"{shown}: a file of torch.save, not a ticket")
     file = TensorFile(path)
     if not is_ticket(file):
-        raise TicketError(f"{shown}: a safetensors file, but not a ticket: no {KEY!r} metadata")
+        raise TicketError(f"{shown}: a safetensors file, but not a ticket: no {TICKET!r} metadata")
     try:
-        metadata = _object(json.loads(file.metadata[KEY], parse_constant=_no_constant))
+        metadata = _object(json.loads(file.metadata[TICKET], parse_constant=_no_constant))
         _check_format(shown, metadata)
         recorded = metadata.pop("sha256")
         if verify and (found := digest_of(metadata)) != recorded:

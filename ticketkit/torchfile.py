@@ -33,6 +33,8 @@ class TorchCheckpoint(Checkpoint):
         super().__init__(path, form)
         self._whole = load(path, form)
         self.key = _wrapper(path, self._whole, key)
+        if self.key is not None:
+            self.others = [k for k in _states(self._whole) if k != self.key]
         state = self._whole if self.key is None else self._whole[self.key]
         self._state: Mapping[str, Any] = state
         self._tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
@@ -122,7 +124,7 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
     if not isinstance(whole, Mapping):
         kind = type(whole).__name__
         raise CheckpointError(f"{shown}: holds a {kind}, where a mapping of names was expected")
-    states = [k for k, v in whole.items() if isinstance(k, str) and _is_state(v)]
+    states = _states(whole)
     if key is not None:
         if key in states:
             return key
@@ -141,9 +143,13 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
         return None
     if states:
         raise CheckpointError(f"{shown}: choose an entry with --checkpoint-key: {some(states, 12)}")
-    raise CheckpointError(
-        f"{shown}: no tensors in it; it holds {some(map(str, whole), 8) or 'nothing'}"
-    )
+    entries = some((repr(name) for name in whole), 8) or "none"
+    raise CheckpointError(f"{shown}: no weights in it, nor in one of its entries: {entries}")
+
+
+def _states(whole: Mapping[Any, Any]) -> list[str]:
+    """The entries of a wrapped file that hold weights."""
+    return [k for k, v in whole.items() if isinstance(k, str) and _is_state(v)]
 
 
 def _is_state(value: Any) -> bool:

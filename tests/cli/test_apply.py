@@ -57,7 +57,10 @@ def test_an_output_that_is_there_stays_unless_forced(source: Path, cli: Cli, fol
     (folder / "model.pruned.safetensors").write_bytes(b"old")
     result = cli("apply", "t.safetensors", source.name)
     assert result.status == 2
-    assert result.err == "error: already there: model.pruned.safetensors; --force replaces it\n"
+    assert (
+        result.err
+        == "error: already there: model.pruned.safetensors; --force replaces what is there\n"
+    )
     assert (folder / "model.pruned.safetensors").read_bytes() == b"old"
     assert cli("apply", "t.safetensors", source.name, "--force").status == 0
 

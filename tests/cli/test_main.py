@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -63,7 +64,9 @@ def test_usage_errors_exit_with_2(arguments: list[str], message: str, cli: Cli) 
     result = cli(*arguments)
     assert result.status == 2
     assert message in result.err
-    assert result.err.startswith("Usage: ticketkit")
+    assert result.err.startswith("error: ")
+    assert re.search(r" \(see 'ticketkit( \w+)? --help'\)\n$", result.err)
+    assert result.err.count("\n") == 1
     assert result.out == ""
 
 

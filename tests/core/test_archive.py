@@ -337,3 +337,9 @@ def test_the_bytes_of_tensors_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     torch.save({"a": torch.ones(10), "b": torch.ones(3, dtype=torch.int8)}, path)
     assert stored_bytes(path) == 43
+
+
+def test_odd_escapes_in_the_text_of_a_pickle_warn_of_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"\x80\x02S'\\q'\ncos\nsystem\n.")
+    assert globals_of(path) == ["os.system"]

@@ -20,3 +20,14 @@ def test_ticketkits_own_errors_and_ctrl_c_pass() -> None:
         with pytest.raises(type(error)) as caught, blamed(part):
             raise error
         assert caught.value is error
+
+
+def test_a_part_that_ends_the_program_is_blamed_and_a_signal_is_not() -> None:
+    class Stopped(SystemExit):
+        """As the command line raises where a signal arrives."""
+
+    part = resolve("criterion", "magnitude")
+    with pytest.raises(ticketkit.PluginError, match="SystemExit: 3"), blamed(part):
+        raise SystemExit(3)
+    with pytest.raises(Stopped), blamed(part):
+        raise Stopped

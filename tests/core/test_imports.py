@@ -27,6 +27,7 @@ LAYERS = [
     "hookspecs",
     "registry",
     "options",
+    "choices",
     "blame",
     "archive",
     "tensorfile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests.samples import FORMS, names, save, state
-from ticketkit import InputError, UnreachableSparsity, UsageError
+from ticketkit import InputError, UnreachableSparsity, UsageError, WeightsError
 from ticketkit.planning import plan
 from ticketkit.pruning import Request, prune
 
@@ -94,11 +95,38 @@ def test_a_sparsity_without_meaning_is_refused(sparsity: float, tmp_path: Path) 
 
 def test_a_plan_checks_the_same_files_as_a_draw(tmp_path: Path) -> None:
     source = save(state(), tmp_path, "zip")
-    (tmp_path / "ticket.safetensors").touch()
-    with pytest.raises(UsageError, match="already there"):
-        plan(request(source))
+    with pytest.raises(UsageError, match="would replace its input"):
+        plan(request(source, output=source))
     with pytest.raises(InputError, match="no such file"):
         plan(request(tmp_path / "nothing.pt"))
+
+
+def test_outputs_that_are_there_are_a_note_of_a_plan(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "zip")
+    (tmp_path / "ticket.safetensors").write_bytes(b"old")
+    (note,) = plan(request(source))["notes"]
+    assert note.startswith("already there: ")
+    assert plan(request(source, force=True))["notes"] == []
+
+
+@pytest.mark.parametrize("form", ["safetensors", "zip"])
+def test_a_plan_refuses_the_integer_weights_that_a_draw_refuses(form: str, tmp_path: Path) -> None:
+    # fault row 29
+    whole = {**state(), "stem.weight": torch.ones(2, 2, dtype=torch.int8)}
+    source = save(OrderedDict(whole), tmp_path, form)
+    for run in (plan, prune):
+        with pytest.raises(WeightsError, match=r"stem.weight: \w+ weights cannot be ranked"):
+            run(request(source))
+    plan(request(source, exclude=("stem.weight",)))
+
+
+def test_sparsity_1_has_no_hint_that_could_not_help(tmp_path: Path) -> None:
+    # fault row 19
+    source = save(state(), tmp_path, "zip")
+    for run in (plan, prune):
+        with pytest.raises(UnreachableSparsity) as caught:
+            run(request(source, sparsity=1.0))
+        assert "allow-empty-layers" not in str(caught.value)
 
 
 def test_nothing_to_prune_is_told(tmp_path: Path) -> None:

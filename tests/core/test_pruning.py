@@ -20,6 +20,7 @@ from ticketkit import (
     OutputError,
     TicketError,
     UsageError,
+    WeightsError,
     files,
     load_ticket,
     pruning,
@@ -121,6 +122,23 @@ def test_warnings_of_the_draw_are_notes(tmp_path: Path) -> None:
     assert document["notes"][0] == "sparsity 0: the ticket keeps every weight"
 
 
+def test_other_weights_in_a_wrapped_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "two.pt"
+    torch.save({"state_dict": state(), "state_dict_ema": state(1), "epoch": 3}, path)
+    assert prune(request(path))["notes"][-2] == (
+        "other weights in the file are left as they are: state_dict_ema"
+    )
+
+
+def test_weights_that_cannot_be_ranked_are_told_with_their_file(tmp_path: Path) -> None:
+    # fault row 22
+    bad = state()
+    bad["stem.weight"][0, 0, 0, 0] = float("nan")
+    source = save(bad, tmp_path, "safetensors")
+    with pytest.raises(WeightsError, match=r"model.safetensors: stem.weight: 1 of 216 weights"):
+        prune(request(source))
+
+
 # --- which files may be what
 
 
@@ -132,11 +150,20 @@ def test_outputs_that_are_there_stay_unless_forced(tmp_path: Path) -> None:
     for expected in (f"{pruned}, {ticket}", str(ticket)):
         with pytest.raises(UsageError) as caught:
             prune(request(source))
-        assert str(caught.value) == f"already there: {expected}; --force replaces it"
+        assert str(caught.value) == f"already there: {expected}; --force replaces what is there"
         assert ticket.read_bytes() == b"old"
         pruned.unlink(missing_ok=True)
     prune(request(source, force=True))
     assert load_ticket(ticket).removed
+
+
+def test_a_misspelt_part_is_told_before_an_output_that_is_there(tmp_path: Path) -> None:
+    source = save(state(), tmp_path, "safetensors")
+    (tmp_path / "ticket.safetensors").write_bytes(b"old")
+    with pytest.raises(UsageError, match="unknown scheme 'rwo'"):
+        prune(request(source, scheme="rwo"))
+    with pytest.raises(UsageError, match=r"did you mean 0\.5"):
+        prune(request(source, sparsity=50))
 
 
 def test_outputs_of_a_run_that_ended_just_now_stay(
@@ -382,7 +409,7 @@ def test_a_checkpoint_in_the_place_of_the_ticket_is_told(
 def test_a_ticket_in_the_place_of_the_checkpoint_is_told(
     drawn: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(MismatchError, match="have another shape"):
+    with pytest.raises(CheckpointError, match="a ticket, where a checkpoint was expected"):
         apply(drawn[1], drawn[1], tmp_path / "y.safetensors")
 
 

@@ -103,14 +103,23 @@ def test_unknown_entries_are_listed_and_none_is_guessed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("whole", "reason"),
     [
-        ({"lr": 0.1, "epoch": 3}, "no tensors in it; it holds lr, epoch"),
-        ({}, "no tensors in it; it holds nothing"),
+        ({"lr": 0.1, "epoch": 3}, "no weights in it, nor in one of its entries: 'lr', 'epoch'"),
+        ({}, "no weights in it, nor in one of its entries: none"),
         ([torch.ones(2)], "holds a list, where a mapping of names was expected"),
         (torch.ones(2), "holds a Tensor, where a mapping of names was expected"),
         (3, "holds a int, where a mapping of names was expected"),
-        ({0: torch.ones(2)}, "tensor names that are no names: 0"),
-        ({"a\x1b[31m\n": torch.ones(2)}, "tensor names that are no names: a\\x1b[31m\\n"),
-        ({"x" * 513: torch.ones(2)}, "tensor names that are no names: xxxx"),
+        (
+            {0: torch.ones(2)},
+            "expected tensor names of printable text, at most 512 characters; found 0",
+        ),
+        (
+            {"a\x1b[31m\n": torch.ones(2)},
+            "expected tensor names of printable text, at most 512 characters; found 'a\\x1b",
+        ),
+        (
+            {"x" * 513: torch.ones(2)},
+            "expected tensor names of printable text, at most 512 characters; found 'xxxx",
+        ),
     ],
 )
 def test_a_file_without_a_state_dict_is_told_what_it_holds(

@@ -130,8 +130,7 @@ def _guarded(run: Callable[[], int]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
-            error.show()
+        _complain(error.format_message().rstrip(".") + _help_of(error))
         return error.exit_code
     except TicketkitError as error:
         _complain(str(error))
@@ -148,6 +147,12 @@ def _guarded(run: Callable[[], int]) -> int:
         return FAILED
     except Exception as error:  # noqa: BLE001  the last resort: a bug of ours, told as one
         return _confess(error)
+
+
+def _help_of(error: click.ClickException) -> str:
+    """Where to read on, after a usage error."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f" (see '{context.command_path} --help')" if context else ""
 
 
 def _ended(error: SystemExit) -> int:

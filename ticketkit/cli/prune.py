@@ -114,4 +114,5 @@ def _print_plan(document: dict[str, Any]) -> None:
     for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
         if document[what]:
             printing.say(f"would write {document[what]}, about {sizes[key]:,} bytes")
+    printing.notes(document["notes"])
     click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
