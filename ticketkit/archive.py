@@ -7,6 +7,7 @@ explains none of its failures in the words of the person who downloaded the file
 from __future__ import annotations
 
 import contextlib
+import os
 import pickletools
 import struct
 import warnings
@@ -20,6 +21,8 @@ from ticketkit.files import check_input
 
 # safetensors refuses a longer header too.
 LONGEST_HEADER = 100 * 2**20
+# The end of the name of a file that tells which shard holds which tensor.
+_INDEX = ".safetensors.index.json"
 _MOST_MEMBERS = 200_000
 _LONGEST_ENTRY = 2048
 # A legacy file is so many pickles, then raw data.
@@ -35,7 +38,44 @@ _HEADS = {
 
 
 def form_of(path: Path) -> str:
-    """`"safetensors"`, `"zip"` or `"legacy"`; a `CheckpointError` for anything else."""
+    """`"safetensors"`, `"sharded"`, `"zip"` or `"legacy"`; a `CheckpointError` for anything else.
+
+    `"sharded"`: a folder of safetensors files with an index, or the index itself.
+    """
+    if os.path.isdir(path) or path.name.endswith(".index.json"):
+        index_of(path)
+        return "sharded"
+    return _form_of_file(path)
+
+
+def index_of(path: Path) -> Path:
+    """The index of a sharded checkpoint: `path` itself, or the one in the folder `path`."""
+    shown = printable(str(path))
+    if not os.path.isdir(path):
+        if not path.name.endswith(_INDEX):
+            raise CheckpointError(
+                f"{shown}: not an index of safetensors files; of sharded checkpoints only those "
+                f"with a *{_INDEX} are read"
+            )
+        if check_input(path) > LONGEST_HEADER:
+            raise CheckpointError(f"{shown}: an index of over 100 MiB")
+        return path
+    found = sorted(each for each in path.iterdir() if each.name.endswith(_INDEX))
+    if len(found) == 1:
+        return index_of(found[0])
+    names = some(each.name for each in found) or "none"
+    raise CheckpointError(f"{shown}: a folder; expected one *{_INDEX} in it, found {names}")
+
+
+def check_safetensors(path: Path) -> None:
+    """Refuse a file that does not begin as a safetensors file does."""
+    if (form := form_of(path)) != "safetensors":
+        raise CheckpointError(
+            f"{printable(str(path))}: expected a safetensors file, found the form {form}"
+        )
+
+
+def _form_of_file(path: Path) -> str:
     size = check_input(path)
     shown = printable(str(path))
     with path.open("rb") as file:

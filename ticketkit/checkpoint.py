@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ticketkit.archive import form_of
-from ticketkit.errors import CheckpointError, UsageError, printable
+from ticketkit.digests import digest_of
+from ticketkit.errors import CheckpointError, UsageError, printable, some
+from ticketkit.naming import Naming
 from ticketkit.prunable import Tensor, by_name, is_buffer
-from ticketkit.tensorfile import TICKET, TensorFile
 
 if TYPE_CHECKING:
     import torch
 
-    from ticketkit.files import Output
     from ticketkit.mask import Mask
 
 _FORMS = {
     "safetensors": "safetensors",
+    "sharded": "sharded safetensors",
     "zip": "PyTorch (zip)",
     "legacy": "PyTorch (legacy)",
 }
 _FLOATING = ("F", "BF", "C")
+Raw = np.ndarray[Any, np.dtype[Any]]
 
 
 class Checkpoint(Mapping[str, "torch.Tensor"]):
-    """The tensors of a checkpoint by name, in the file's order; each is read when asked for."""
+    """The tensors of a checkpoint by name, in the file's order; each is read when asked for.
 
-    def __init__(self, path: Path, form: str) -> None:
+    Names are those of the bare network; `naming` tells what the file calls them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        form: str,
+        shapes: Mapping[str, tuple[int, ...]],
+        dtypes: Mapping[str, str],
+    ) -> None:
+        """`shapes` and `dtypes` are by the file's own keys."""
         self.path = path
         self.form = form
-        self.size = path.stat().st_size
+        self.naming = Naming.of(shapes)
+        self.shapes: dict[str, tuple[int, ...]] = self._checked(shapes)
+        """The shape of each tensor."""
+        self.dtypes: dict[str, str] = {n: dtypes[k[0]] for n, k in self.naming.keys.items()}
+        """The dtype of each tensor, as safetensors names it: `"F32"`."""
         self.key: str | None = None
         """The entry of a wrapped file that holds these tensors; None for a plain file."""
         self.others: list[str] = []
         """Entries of a wrapped file that hold weights too."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of the file, or of all files together."""
+
+    @abstractmethod
+    def at(self, key: str) -> torch.Tensor:
+        """The tensor under a key of the file."""
+
+    @abstractmethod
+    def raw_at(self, key: str) -> Raw:
+        """The bits of the tensor under a key of the file; see `raw`."""
+
+    @abstractmethod
+    def write(self, output: Any, mask: Mask) -> list[str]:
+        """Write this checkpoint with the removed weights +0.0, the rest bit-equal and in order.
+
+        `output` is an `Output`, or an `OutputFolder` for a sharded checkpoint. The form stays, but
+        for a `.pt` file whose output is named `.safetensors`: that is converted. Returns the names
+        of what a conversion left behind.
+        """
 
     @property
     def description(self) -> str:
@@ -50,34 +86,23 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         return _FORMS[self.form] + (f", entry {self.key!r}" if self.key else "")
 
     @property
-    @abstractmethod
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor."""
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Names that share one tensor: the first of them, and the others."""
+        return {}
 
-    @property
-    @abstractmethod
-    def dtypes(self) -> dict[str, str]:
-        """The dtype of each tensor, as safetensors names it: `"F32"`."""
+    def elsewhere(self) -> list[str]:
+        """What else is in the folder of a sharded checkpoint; it is neither read nor copied."""
+        return []
 
-    @abstractmethod
-    def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    def raw(self, name: str) -> Raw:
         """A tensor's bits as unsigned integers, in its shape and in C order.
 
         Complex numbers have a last axis of two.
         """
+        return self.raw_at(self.naming.keys[name][0])
 
-    @abstractmethod
-    def write(self, output: Output, mask: Mask) -> list[str]:
-        """Write this checkpoint with the removed weights +0.0, the rest bit-equal and in order.
-
-        The form stays, but for a `.pt` file whose output is named `.safetensors`: that is
-        converted. Returns the names of what a conversion left behind.
-        """
-
-    @property
-    def aliases(self) -> dict[str, tuple[str, ...]]:
-        """Names that share one tensor: the first of them, and the others."""
-        return {}
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.at(self.naming.keys[name][0])
 
     def __contains__(self, name: object) -> bool:
         return name in self.shapes  # which reads no tensor
@@ -88,6 +113,14 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def __len__(self) -> int:
         return len(self.shapes)
 
+    def normalisation(self) -> dict[str, list[float]]:
+        """The `mean` and `std` by which the file says inputs are normalised, if it does.
+
+        One number a channel, of pictures in [0, 1].
+        """
+        keys = self.naming.normalisation
+        return {what: self.at(key).double().reshape(-1).tolist() for what, key in keys.items()}
+
     def tensors(self) -> list[Tensor]:
         """What names and shapes tell about each parameter, for a survey; tied tensors once."""
         repeated = {other for others in self.aliases.values() for other in others}
@@ -97,6 +130,24 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
             if name not in repeated and not is_buffer(name) and self._counts(name, shape)
         ]
 
+    def is_floating(self, name: str) -> bool:
+        """Whether a tensor holds real or complex floating numbers."""
+        return self.dtypes[name].startswith(_FLOATING)
+
+    def digest(self) -> str:
+        """SHA-256 over the tensors in name order: name, dtype, shape, bytes. The same for the same
+        tensors in whatever form of file."""
+        return digest_of(sorted(self), self.dtypes, self.shapes, self.raw, self.size)
+
+    def _checked(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        named = self.naming.keys.items()
+        odd = [name for name, keys in named if len({shapes[key] for key in keys}) > 1]
+        if odd:
+            raise CheckpointError(
+                f"{printable(str(self.path))}: held twice, in two shapes: {some(odd)}"
+            )
+        return {name: tuple(shapes[keys[0]]) for name, keys in named}
+
     def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
         # A tied weight is pruned only where each of its names would have it pruned.
         others = self.aliases.get(name, ())
@@ -105,80 +156,14 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         tied = "tied to " if spared.reason and known[0].reason is None else ""
         return replace(known[0], reason=spared.reason and tied + spared.reason)
 
-    def is_floating(self, name: str) -> bool:
-        """Whether a tensor holds real or complex floating numbers."""
-        return self.dtypes[name].startswith(_FLOATING)
-
     def _counts(self, name: str, shape: tuple[int, ...]) -> bool:
         # Integer tensors are indices and counters, unless they stand where a weight should.
         return self.is_floating(name) or by_name(name, shape).reason is None
 
-    def digest(self) -> str:
-        """SHA-256 over the tensors in name order: name, dtype, shape, bytes. The same for the same
-        tensors in whatever form of file."""
-        return digest_of(sorted(self), self.dtypes, self.shapes, self.raw)
-
-
-def digest_of(
-    names: list[str],
-    dtypes: Mapping[str, str],
-    shapes: Mapping[str, tuple[int, ...]],
-    raw: Any,
-) -> str:
-    """The digest of tensors: over each one's name, dtype, shape and raw bytes, little-endian."""
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\0{dtypes[name]}\0{list(shapes[name])}\0".encode())
-        digest.update(np.ascontiguousarray(raw(name)).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-class SafetensorsCheckpoint(Checkpoint):
-    """One safetensors file."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "safetensors")
-        self.file = TensorFile(path)
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The file's own metadata."""
-        return self.file.metadata
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: entry.shape for name, entry in self.file.entries.items()}
-
-    @cached_property
-    def dtypes(self) -> dict[str, str]:
-        return {name: entry.dtype for name, entry in self.file.entries.items()}
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self.file.tensor(name)
-
-    def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        return self.file.raw(name)
-
-    def write(self, output: Output, mask: Mask) -> list[str]:
-        with output.writing(self.size) as file:
-            file.write(self.file.head)
-            for name in self.file.entries:
-                if name in mask:
-                    file.write(_masked(self.file.raw(name), mask.packed(name).unpack()).data)
-                else:
-                    file.write(self.file.bytes_of(name))
-        return []
-
-
-def _masked(
-    raw: np.ndarray[Any, np.dtype[Any]], keep: np.ndarray[Any, np.dtype[np.bool_]]
-) -> np.ndarray[Any, np.dtype[Any]]:
-    wide = keep.reshape(*keep.shape, *(1,) * (raw.ndim - keep.ndim))
-    return np.where(wide, raw, raw.dtype.type(0))
-
 
 def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
-    """Open a checkpoint: a `.safetensors` file, or what torch.save wrote (zip or legacy).
+    """Open a checkpoint: a `.safetensors` file, a folder of shards or its
+    `*.safetensors.index.json`, or what torch.save wrote (zip or legacy).
 
     `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`. The file is checked
     before torch sees it, and is never allowed to run code. Raises an `InputError` that says what
@@ -187,13 +172,12 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     path = Path(path)
     shown = printable(str(path))
     form = form_of(path)
-    if form == "safetensors":
+    if form in ("safetensors", "sharded"):
         if key is not None:
-            raise UsageError(f"{shown} is a safetensors file: it has no entries to choose")
-        checkpoint = SafetensorsCheckpoint(path)
-        if TICKET in checkpoint.metadata:
-            raise CheckpointError(f"{shown}: a ticket, where a checkpoint was expected")
-        return checkpoint
+            raise UsageError(f"{shown} is a safetensors checkpoint: it has no entries to choose")
+        from ticketkit.shards import ShardedCheckpoint, SingleFile
+
+        return ShardedCheckpoint(path) if form == "sharded" else SingleFile(path)
     if path.suffix == ".safetensors":  # torch.load would take its name's word for it
         raise CheckpointError(
             f"{shown}: a file of torch.save under the name of a safetensors file; rename it to .pt"

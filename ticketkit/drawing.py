@@ -14,6 +14,7 @@ from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.choices import Parts, check_sparsity
+from ticketkit.digests import in_background
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
@@ -56,12 +57,14 @@ def draw(
     source = source_of(model)
     include, exclude = _globs(include), _globs(exclude)
     found = survey(source.tensors(), include, exclude)
-    mask = _Job(source, found, chosen, float(sparsity), seed, bool(allow_empty_layers)).run()
+    recorded = source.digest if digest or isinstance(model, Checkpoint) else None
+    with in_background(recorded) as hashed:
+        mask = _Job(source, found, chosen, float(sparsity), seed, bool(allow_empty_layers)).run()
+        sha256 = hashed()
     if not sparsity:
         warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
     if allow_empty_layers:
         _warn_of_empty_layers(mask)
-    recorded = source.digest() if digest or isinstance(model, Checkpoint) else None
     provenance = Provenance(
         **chosen.specs(),
         sparsity=float(sparsity),
@@ -69,7 +72,7 @@ def draw(
         include=include,
         exclude=exclude,
         allow_empty_layers=bool(allow_empty_layers),
-        source=recorded,
+        source=sha256,
         versions=_versions(chosen),
     )
     return Ticket(mask, provenance, found.counts, found.aliases)

@@ -6,18 +6,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from ticketkit.errors import InputError, OutputError, printable
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: outputs are still atomic, two runs are not told apart
-    fcntl = None  # type: ignore[assignment]
+from ticketkit.locks import beside, locked, same_file, write_failure
 
 
 def sha256(*pieces: bytes | memoryview) -> str:
@@ -51,9 +46,11 @@ def check_input(path: Path) -> int:
 class Output:
     """A file that will stand at `path` once it is whole; made by `reserve`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: Path | None = None) -> None:
         self.path = path
-        self._partial = _beside(path, "partial")
+        self._shown = shown or path
+        """The path that errors name."""
+        self._partial = beside(path, "partial")
         self._written: os.stat_result | None = None
 
     @contextlib.contextmanager
@@ -67,19 +64,19 @@ class Output:
                 os.fsync(file.fileno())
                 self._written = os.fstat(file.fileno())
         except OSError as error:
-            raise OutputError(_write_failure(self.path, error, size)) from error
+            raise OutputError(write_failure(self._shown, error, size)) from error
 
     def place(self) -> None:
         """Move what was written, if anything was, to its place; durably."""
         if self._written is None:
             return
-        if not _is(self._partial, self._written):  # on a file system without locks
-            raise OutputError(f"{printable(str(self.path))}: another run is writing it")
+        if not same_file(self._partial, self._written):  # on a file system without locks
+            raise OutputError(f"{printable(str(self._shown))}: another run is writing it")
         try:
             self._partial.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
-            raise OutputError(_write_failure(self.path, error)) from error
+            raise OutputError(write_failure(self._shown, error)) from error
 
     def drop(self) -> None:
         """Remove what has not been moved to its place."""
@@ -96,7 +93,7 @@ def reserve(path: Path) -> Iterator[Output]:
     killed run leaves nothing to clean up.
     """
     path = target_of(path)
-    with _locked(_beside(path, "lock"), path):
+    with locked(beside(path, "lock"), path):
         output = Output(path)
         try:
             yield output
@@ -117,79 +114,11 @@ def target_of(path: Path) -> Path:
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise OutputError(_write_failure(path, error)) from None
+        raise OutputError(write_failure(path, error)) from None
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise OutputError(f"{printable(str(path))}: {what}, where a file is to be written")
     return path
-
-
-def _beside(path: Path, what: str) -> Path:
-    """A hidden file beside `path`, under a name that no file system finds too long."""
-    name = os.fsencode(path.name)
-    short = path.name if len(name) <= 200 else sha256(name)
-    return path.with_name(f".{short}.ticketkit-{what}")
-
-
-@contextlib.contextmanager
-def _locked(lock: Path, path: Path) -> Iterator[None]:
-    file = None
-    try:
-        while file is None:
-            file = _lock(lock, path)
-        yield
-    finally:
-        if file is not None:
-            if fcntl is None:  # Windows removes no open file
-                file.close()
-            with contextlib.suppress(OSError):
-                lock.unlink()
-            file.close()
-
-
-def _lock(lock: Path, path: Path) -> IO[bytes] | None:
-    """The lock, held and with our name in it; None where its last holder removed it just now."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        file = os.fdopen(descriptor, "r+b", buffering=0)
-        if not _flock(file):
-            with file:
-                holder = _holder(file.read(200))
-            raise OutputError(f"{printable(str(path))}: another run is writing it{holder}")
-        if not _is(lock, os.fstat(descriptor)):
-            file.close()
-            return None
-    except OSError as error:
-        raise OutputError(_write_failure(path, error)) from error
-    with contextlib.suppress(OSError):  # a full disk locks all the same
-        file.truncate(0)
-        file.write(f"ticketkit pid {os.getpid()} on {socket.gethostname()}\n".encode())
-    return file
-
-
-def _flock(file: IO[bytes]) -> bool:
-    """Lock the file; false where another run holds it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: the later of two runs gets its way
-        return True
-    return True
-
-
-def _is(path: Path, found: os.stat_result) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), found)
-    return False
-
-
-def _holder(head: bytes) -> str:
-    if not head.startswith(b"ticketkit pid "):
-        return ""
-    return f" ({printable(head.splitlines()[0].decode(errors='replace'))})"
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -198,14 +127,8 @@ def _reason(error: OSError | ValueError) -> str:
     return known.get(number or 0) or getattr(error, "strerror", None) or str(error)
 
 
-def _write_failure(path: Path, error: OSError, size: int | None = None) -> str:
-    known = {errno.ENOENT: "no such folder", errno.ENOTDIR: "no such folder"}
-    reason = known.get(error.errno or 0) or error.strerror or str(error)
-    needed = "" if size is None else f" ({size:,} bytes are needed)"
-    return f"{printable(str(path))}: not written: {reason}{needed}; what was there is untouched"
-
-
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was moved into a folder durable."""
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:

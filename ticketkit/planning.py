@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ticketkit.blame import blamed
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.errors import UnreachableSparsity, printable
+from ticketkit.outputs import there_already
 from ticketkit.parts import BlockScheme, Scheme
 from ticketkit.prunable import Survey, cannot_rank, natural, survey
-from ticketkit.pruning import Request, check_request, described, there_already
+from ticketkit.pruning import Request, check_request, described
 from ticketkit.tensorfile import DTYPES
 from ticketkit.tiling import Tiling
 

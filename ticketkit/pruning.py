@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ticketkit.archive import form_of
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
 from ticketkit.errors import UsageError, WeightsError, printable, some
-from ticketkit.files import reserve, target_of
+from ticketkit.files import reserve
+from ticketkit.masking import count_zeros
+from ticketkit.outputs import check_absent, check_files, reserve_pruned
 from ticketkit.prunable import survey
 from ticketkit.ticket import Ticket, load_ticket
 
@@ -52,20 +53,24 @@ class Request:
 def prune(request: Request) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done."""
     check_request(request)
-    _check_absent(request.outputs, force=request.force)
+    check_absent(request.outputs, force=request.force)
     with contextlib.ExitStack() as stack:
-        places = [stack.enter_context(reserve(path)) for path in request.outputs]
-        _check_absent(request.outputs, force=request.force)  # a run may have ended just now
+        # The checkpoint is placed last: the ticket can be drawn again from what was there before.
+        place = request.output and stack.enter_context(
+            reserve_pruned(request.input, request.output)
+        )
+        ticket_place = stack.enter_context(reserve(request.ticket))
+        check_absent(request.outputs, force=request.force)  # a run may have ended just now
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             ticket = _drawn(request, checkpoint)
         spared = survey(checkpoint.tensors(), request.include, request.exclude).spared
         zeros = _zeros_before(checkpoint, ticket)
-        left = checkpoint.write(places[0], ticket.mask_for(checkpoint)) if request.output else []
-        ticket.write(places[-1])
+        left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
+        ticket.write(ticket_place)
     notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
-    notes += [*_left_aside(checkpoint), *_conversion(left), SPEED]
+    notes += [*_of_the_file(checkpoint), *_conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
         "input": described(checkpoint),
@@ -92,11 +97,11 @@ def apply(
     """
     ticket = load_ticket(ticket_path, verify)
     check_files(input_path, output_path, (output_path,))
-    _check_absent((output_path,), force=force)
-    if _same(output_path, ticket_path):
+    check_absent((output_path,), force=force)
+    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
         raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
-    with reserve(output_path) as place:
-        _check_absent((output_path,), force=force)  # a run may have ended just now
+    with reserve_pruned(input_path, output_path) as place:
+        check_absent((output_path,), force=force)  # a run may have ended just now
         checkpoint = open_checkpoint(input_path, checkpoint_key)
         mask = ticket.mask_for(checkpoint)
         mask.check_fits(checkpoint.shapes)
@@ -110,7 +115,7 @@ def apply(
         "output": str(output_path),
         "sparsity": {"reached": ticket.reached()},
         "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
-        "notes": [*_left_aside(checkpoint), *_conversion(left), SPEED],
+        "notes": [*_of_the_file(checkpoint), *_conversion(left), SPEED],
     }
 
 
@@ -122,38 +127,6 @@ def check_request(request: Request) -> Parts:
     check_files(request.input, request.output, request.outputs)
     check_sparsity(request.sparsity)
     return Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
-
-
-def check_files(source: Path, pruned: Path | None, outputs: tuple[Path, ...]) -> None:
-    """Refuse an input that is no checkpoint, and outputs that would replace it or one another."""
-    form = form_of(source)
-    if any(_same(path, source) for path in outputs):
-        raise UsageError(f"the output would replace its input {printable(str(source))}")
-    if len(outputs) > 1 and _same(*outputs):
-        raise UsageError(f"two outputs are one file: {printable(str(outputs[0]))}")
-    for path in outputs:
-        target_of(path)
-    if form == "safetensors" and pruned and pruned.suffix not in (".safetensors", source.suffix):
-        raise UsageError(
-            f"{printable(str(source))} is a safetensors file and stays one: give the output the "
-            f"suffix .safetensors, found {printable(pruned.name)!r}"
-        )
-
-
-def _check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
-    if not force and (there := there_already(outputs)):
-        raise UsageError(there[0])
-
-
-def there_already(outputs: tuple[Path, ...]) -> list[str]:
-    """A sentence on outputs that something stands in the place of; none where nothing does."""
-    there = some(str(path) for path in outputs if os.path.lexists(path))
-    return [f"already there: {there}; --force replaces what is there"] if there else []
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one place, there or not."""
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
@@ -178,18 +151,36 @@ def described(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _zeros_before(checkpoint: Checkpoint, ticket: Ticket) -> list[str]:
     """A note on weights that were zero already."""
-    zeros = {name: int((checkpoint[name] == 0).sum()) for name in ticket.mask}
-    whole = [name for name, count in zeros.items() if count == ticket.mask.packed(name).size]
+    sizes = {name: ticket.mask.packed(name).size for name in ticket.mask}
+    zeros = {name: count_zeros(checkpoint.raw(name), size) for name, size in sizes.items()}
+    whole = [name for name, count in zeros.items() if count == sizes[name]]
     if not (total := sum(zeros.values())):
         return []
     note = f"{total:,} of the prunable weights were zero already"
     return [note + (f"; all of {some(whole)}" if whole else "")]
 
 
-def _left_aside(checkpoint: Checkpoint) -> list[str]:
-    """A note on entries of a wrapped file that hold weights too."""
-    others = some(checkpoint.others)
-    return [f"other weights in the file are left as they are: {others}"] if others else []
+def _of_the_file(checkpoint: Checkpoint) -> list[str]:
+    """What a reader should know of the file that the weights came from, a sentence each."""
+    naming = checkpoint.naming
+    notes = []
+    if naming.prefix:
+        notes.append(f"{naming.prefix!r} was stripped from every name; files keep it")
+    if naming.copies:
+        notes.append(f"{naming.copies} tensors are in the file twice; both copies are masked alike")
+    if normalisation := checkpoint.normalisation():
+        shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
+        notes.append(f"the network's inputs, in [0, 1], are normalised by the file's own {shown}")
+    if checkpoint.others:
+        others = some(checkpoint.others)
+        notes.append(f"other weights in the file are left as they are: {others}")
+    if elsewhere := checkpoint.elsewhere():
+        notes.append(f"what else is in the folder was not copied: {some(elsewhere)}")
+    return notes
+
+
+def _numbers(values: list[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
 def _conversion(left: list[str]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import torch
 
-from ticketkit.checkpoint import Checkpoint, digest_of
+from ticketkit.checkpoint import Checkpoint
+from ticketkit.digests import digest_of
 from ticketkit.errors import UsageError, WeightsError, printable
 from ticketkit.layer import Layer
 from ticketkit.mask import unwrap
@@ -55,7 +56,8 @@ class _NetworkSource:
         state = {n: t for n, t in self._model.state_dict().items() if torch.is_tensor(t)}
         dtypes = {name: dtype_name(tensor) for name, tensor in state.items()}
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        return digest_of(sorted(state), dtypes, shapes, lambda name: raw_of(state[name]))
+        size = sum(tensor.nbytes for tensor in state.values())
+        return digest_of(sorted(state), dtypes, shapes, lambda name: raw_of(state[name]), size)
 
 
 class _CheckpointSource:

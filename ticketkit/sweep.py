@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ticketkit.bits import Bits
+from ticketkit.progress import Advance, stage
 from ticketkit.sampling import Bracket
 from ticketkit.scoring import reader_of
 from ticketkit.tiled import Tiled
@@ -49,11 +50,16 @@ def sweep(
 
     Where the bracket is one tied score, the blocks inside are returned as bits.
     """
-    return [_sweep(layer, scores, bracket, dtype) for layer in layers]
+    with stage("ranking", sum(layer.tiling.elements for layer in layers), "weights") as advance:
+        return [_sweep(layer, scores, bracket, dtype, advance) for layer in layers]
 
 
 def _sweep(
-    layer: Tiled, scores: Mapping[str, torch.Tensor], bracket: Bracket, dtype: np.dtype[Any]
+    layer: Tiled,
+    scores: Mapping[str, torch.Tensor],
+    bracket: Bracket,
+    dtype: np.dtype[Any],
+    advance: Advance,
 ) -> Found:
     low, high = dtype.type(bracket.low), dtype.type(bracket.high)
     ties = np.zeros_like(layer.marks) if bracket.tied else None
@@ -61,6 +67,7 @@ def _sweep(
     inside: list[tuple[Integers, Floats]] = []
     inside_sizes: list[Integers] = []
     for span, values, sizes in layer.pieces(reader_of(scores, layer.name)):
+        advance(span.stop - span.start)
         values = values.astype(dtype, copy=False)
         above = values > high
         target = slice(span.first >> 3, (span.last + 7) >> 3)

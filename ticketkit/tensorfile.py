@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class TensorFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.size = path.stat().st_size
         self.head, header = _read_header(path)
         self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
         base = len(self.head)
@@ -146,7 +148,9 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:
         if length > LONGEST_HEADER:
             raise CheckpointError(f"{shown}: malformed safetensors: the header is over 100 MiB")
         head += file.read(min(length, size))
-    header = _parsed(shown, head)
+    header = json_object(f"{shown}: malformed safetensors: the header", head[8:])
+    if _has_offsets(header.get("__metadata__")):
+        raise CheckpointError(f"{shown}: malformed safetensors: a tensor named '__metadata__'")
     _check_length(shown, head, header, size)
     try:
         with safe_open(str(path), framework="numpy"):
@@ -156,27 +160,29 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:
     return head, header
 
 
-def _parsed(shown: str, head: bytes) -> dict[str, Any]:
+def json_object(where: str, text: bytes) -> dict[str, Any]:
+    """The JSON object in a file's bytes; a `CheckpointError` where it is none, or has a key twice.
+
+    `where` opens the error: the file, and which part of it these bytes are.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise CheckpointError(f"{shown}: malformed safetensors: twice in it: {some(twice)}")
-        return dict(pairs)
+        names = dict(pairs)
+        if len(names) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            twice = sorted(name for name, count in counts.items() if count > 1)
+            raise CheckpointError(f"{where} has twice: {some(twice)}")
+        return names
 
     try:
-        header = json.loads(head[8:].decode("utf-8"), object_pairs_hook=unique)
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(
-            f"{shown}: malformed safetensors: the header is no JSON: {error}"
-        ) from None
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{shown}: malformed safetensors: the header is no JSON object")
-    if _has_offsets(header.get("__metadata__")):
-        raise CheckpointError(f"{shown}: malformed safetensors: a tensor named '__metadata__'")
-    return header
+        raise CheckpointError(f"{where} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{where} is no JSON object")
+    return found
 
 
 def _check_length(shown: str, head: bytes, header: dict[str, Any], size: int) -> None:

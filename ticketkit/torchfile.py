@@ -17,6 +17,7 @@ from ticketkit.errors import CheckpointError, UsageError, WeightsError, near, pr
 from ticketkit.files import Output
 from ticketkit.loading import check_storages, is_plain, load
 from ticketkit.mask import Mask
+from ticketkit.progress import stage
 from ticketkit.tensorfile import DTYPES, check_names
 from ticketkit.zeroing import layout, zero_
 
@@ -30,41 +31,39 @@ class TorchCheckpoint(Checkpoint):
     """A file of torch.save, and the state dict in it."""
 
     def __init__(self, path: Path, form: str, key: str | None) -> None:
-        super().__init__(path, form)
         self._whole = load(path, form)
-        self.key = _wrapper(path, self._whole, key)
-        if self.key is not None:
-            self.others = [k for k in _states(self._whole) if k != self.key]
-        state = self._whole if self.key is None else self._whole[self.key]
+        entry = _wrapper(path, self._whole, key)
+        state = self._whole if entry is None else self._whole[entry]
         self._state: Mapping[str, Any] = state
         self._tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
         check_names(path, self._tensors)
         check_storages(path, form, self._tensors)
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self._tensors[name]
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+        shapes = {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
+        super().__init__(path, form, shapes, {k: dtype_name(t) for k, t in self._tensors.items()})
+        self.key = entry
+        if entry is not None:
+            self.others = [k for k in _states(self._whole) if k != entry]
 
     @cached_property
-    def dtypes(self) -> dict[str, str]:
-        return {n: _NAMES.get(t.dtype, str(t.dtype)) for n, t in self._tensors.items()}
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def at(self, key: str) -> torch.Tensor:
+        return self._tensors[key]
 
     @cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         groups: dict[object, list[str]] = {}
-        for name, tensor in self._tensors.items():
-            groups.setdefault(_identity(name, tensor), []).append(name)
+        for name in self:
+            groups.setdefault(_identity(name, self[name]), []).append(name)
         return {names[0]: tuple(names[1:]) for names in map(sorted, groups.values()) if names[1:]}
 
-    def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        tensor = self._tensors[name]
+    def raw_at(self, key: str) -> np.ndarray[Any, np.dtype[Any]]:
+        tensor = self._tensors[key]
         if not is_plain(tensor):
             kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
             raise WeightsError(
-                f"{printable(name)}: a {kind} tensor has no plain values to read; expected dense "
+                f"{printable(key)}: a {kind} tensor has no plain values to read; expected dense "
                 "tensors with their weights loaded"
             )
         return raw_of(tensor)
@@ -73,22 +72,25 @@ class TorchCheckpoint(Checkpoint):
         pruned: dict[str, torch.Tensor] = {}
         copies: dict[object, torch.Tensor] = {}
         for name in mask:
-            tensor = self._tensors[name]
-            shared = _identity(name, tensor)
-            if shared not in copies:
-                copies[shared] = _pruned(tensor, mask[name])
-            pruned[name] = copies[shared]
+            for key in self.naming.keys[name]:
+                tensor = self._tensors[key]
+                shared = _identity(key, tensor)
+                if shared not in copies:
+                    copies[shared] = _pruned(tensor, mask[name])
+                pruned[key] = copies[shared]
         if output.path.suffix == ".safetensors":
             return self._convert(output, {**self._tensors, **pruned})
         state = _with(self._state, pruned)
         whole = state if self.key is None else _with(self._whole, {self.key: state})
-        with output.writing(self.size) as file:
+        with stage("writing", self.size), output.writing(self.size) as file:
             _save(whole, file, zipped=self.form == "zip")
         return []
 
     def _convert(self, output: Output, tensors: dict[str, torch.Tensor]) -> list[str]:
         from safetensors.torch import save
 
+        copies = {key for keys in self.naming.keys.values() for key in keys[1:]}
+        tensors = {key: tensor for key, tensor in tensors.items() if key not in copies}
         if odd := [n for n, t in tensors.items() if not _fits_safetensors(n, t)]:
             raise CheckpointError(
                 f"{printable(str(self.path))}: safetensors cannot hold {some(odd)}; keep the form "

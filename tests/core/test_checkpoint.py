@@ -184,7 +184,9 @@ def test_an_integer_where_a_weight_should_be_counts_as_one(tmp_path: Path) -> No
 
 def test_a_safetensors_file_has_no_entries_to_choose(tmp_path: Path) -> None:
     path = save(state(), tmp_path, "safetensors")
-    with pytest.raises(UsageError, match="is a safetensors file: it has no entries to choose"):
+    with pytest.raises(
+        UsageError, match="is a safetensors checkpoint: it has no entries to choose"
+    ):
         open_checkpoint(path, "model")
 
 

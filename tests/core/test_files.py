@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples import check_message, file_size_limit, leftovers, names, wait_for
-from ticketkit import InputError, OutputError, files
+from ticketkit import InputError, OutputError, locks
 from ticketkit.files import check_input, reserve, sha256
 
 
@@ -370,7 +370,7 @@ def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path) -> None:
 def test_without_locks_outputs_are_still_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(locks, "fcntl", None)  # as on Windows
     path = tmp_path / "x"
 
     def overtaken() -> None:

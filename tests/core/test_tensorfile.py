@@ -148,13 +148,13 @@ def test_no_metadata_is_no_metadata(tmp_path: Path) -> None:
             raw_safetensors(
                 b'{"a":%(one)s,"a":%(one)s}' % {b"one": json.dumps(ONE).encode()}, DATA
             ),
-            "malformed safetensors: twice in it: a",
+            "malformed safetensors: the header has twice: a",
         ),
         (
             raw_safetensors(
                 b'{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', DATA
             ),
-            "malformed safetensors: twice in it: dtype",
+            "malformed safetensors: the header has twice: dtype",
         ),
         (
             raw_safetensors({"__metadata__": ONE}, DATA),

@@ -33,9 +33,10 @@ def command(
 
     FILE has to hold the weights that the ticket was drawn from, in whatever form of file.
     """
+    from ticketkit.outputs import pruned_path
     from ticketkit.pruning import apply
 
-    target = output or Path(f"{file.stem}.pruned{file.suffix}")
+    target = output or pruned_path(file)
     document = apply(
         ticket,
         file,

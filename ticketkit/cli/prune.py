@@ -60,12 +60,13 @@ def command(
     """
     if no_checkpoint and output is not None:
         raise click.UsageError("--no-checkpoint and --output exclude each other")
+    from ticketkit.outputs import pruned_path, ticket_path
     from ticketkit.pruning import Request, prune
 
     request = Request(
         input=file,
-        output=None if no_checkpoint else output or Path(f"{file.stem}.pruned{file.suffix}"),
-        ticket=ticket or Path(f"{file.stem}.ticket.safetensors"),
+        output=None if no_checkpoint else output or pruned_path(file),
+        ticket=ticket or ticket_path(file),
         **options,
     )
     if dry_run:

@@ -1,0 +1,49 @@
+"""A tensor's bits with a mask applied, in pieces that stay in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ticketkit.bits import BlockBits, PackedBits, bits_between
+from ticketkit.tiling import PIECE, Booleans
+
+Raw = np.ndarray[Any, np.dtype[Any]]
+
+
+def masked(raw: Raw, entry: PackedBits | BlockBits) -> Iterator[Raw]:
+    """The raw bits of a tensor, flat in C order, with all bits 0 (+0.0) where it is removed.
+
+    `raw` holds unsigned integers in the tensor's own shape; complex numbers have a last axis of 2.
+    """
+    numbers = raw.reshape(entry.size, -1)
+    for start, stop, keep in _keeps(entry):
+        # A product with 0 or 1, in a fifth of the time of `where`.
+        yield np.multiply(numbers[start:stop], keep[:, None]).reshape(-1)
+
+
+def count_zeros(raw: Raw, size: int) -> int:
+    """How many of `size` numbers are zero, -0.0 among them."""
+    numbers = raw.reshape(size, -1)
+    step = PIECE // max(1, numbers.shape[1])
+    sign = raw.dtype.type(1)
+    zeros = 0
+    for start in range(0, size, step):
+        shifted = numbers[start : start + step] << sign  # the sign is shifted out
+        zeros += len(shifted) - int(np.count_nonzero(shifted.any(axis=1)))
+    return zeros
+
+
+def _keeps(entry: PackedBits | BlockBits) -> Iterator[tuple[int, int, Booleans]]:
+    """Pieces of a mask in C order of the parameter's own shape: from where, to where, and which."""
+    if isinstance(entry, BlockBits) and entry.layer.transposed is None:
+        for span in entry.tiling.spans():
+            blocks = bits_between(entry.blocks, span.first, span.last)
+            yield span.start, span.stop, entry.tiling.expand(blocks, span)
+        return
+    bits, size = entry.bits, entry.size
+    for start in range(0, size, PIECE):
+        stop = min(start + PIECE, size)
+        yield start, stop, bits_between(bits, start, stop)
