@@ -7,7 +7,6 @@ explains none of its failures in the words of the person who downloaded the file
 from __future__ import annotations
 
 import contextlib
-import os
 import pickletools
 import struct
 import warnings
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ticketkit.errors import CheckpointError, printable, some
+from ticketkit.errors import CheckpointError, InputError, printable, some
 from ticketkit.files import check_input
 
 # safetensors refuses a longer header too.
@@ -42,16 +41,24 @@ def form_of(path: Path) -> str:
 
     `"sharded"`: a folder of safetensors files with an index, or the index itself.
     """
-    if os.path.isdir(path) or path.name.endswith(".index.json"):
+    if is_folder(path) or path.name.endswith(".index.json"):
         index_of(path)
         return "sharded"
     return _form_of_file(path)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at `path`; not, where nothing can be: at too long a name."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def index_of(path: Path) -> Path:
     """The index of a sharded checkpoint: `path` itself, or the one in the folder `path`."""
     shown = printable(str(path))
-    if not os.path.isdir(path):
+    if not is_folder(path):
         if not path.name.endswith(_INDEX):
             raise CheckpointError(
                 f"{shown}: not an index of safetensors files; of sharded checkpoints only those "
@@ -60,7 +67,10 @@ def index_of(path: Path) -> Path:
         if check_input(path) > LONGEST_HEADER:
             raise CheckpointError(f"{shown}: an index of over 100 MiB")
         return path
-    found = sorted(each for each in path.iterdir() if each.name.endswith(_INDEX))
+    try:
+        found = sorted(each for each in path.iterdir() if each.name.endswith(_INDEX))
+    except OSError as error:
+        raise InputError(f"{shown}: {error.strerror or error}") from None
     if len(found) == 1:
         return index_of(found[0])
     names = some(each.name for each in found) or "none"

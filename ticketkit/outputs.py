@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from ticketkit.archive import form_of, index_of
+from ticketkit.archive import form_of, index_of, is_folder
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.files import Output, reserve, target_of
 from ticketkit.folders import OutputFolder, folder_of, reserve_folder
@@ -73,11 +73,11 @@ def _check_form(source: Path, form: str, pruned: Path) -> None:
 
 
 def _is_sharded(source: Path) -> bool:
-    return os.path.isdir(source) or source.name.endswith(".index.json")
+    return is_folder(source) or source.name.endswith(".index.json")
 
 
 def _folder(source: Path) -> Path:
-    return (source if os.path.isdir(source) else source.parent).resolve()
+    return (source if is_folder(source) else source.parent).resolve()
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -18,11 +18,12 @@ import torch
 from ticketkit.bits import Bits, count, pack
 from ticketkit.errors import PluginError, UnreachableSparsity, printable
 from ticketkit.mask import Mask
+from ticketkit.radix import kth_highest
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
 from ticketkit.sweep import Found, sweep, weight_of
 from ticketkit.tiled import Tiled
-from ticketkit.tiling import Booleans, Floats, Integers, Tiling
+from ticketkit.tiling import Tiling
 
 # Bytes of bits per step where equal scores are taken in order.
 _STEP = 2**17
@@ -139,11 +140,34 @@ def _fill(found: Sequence[Found], room: int) -> bool:
         return _fill_ties(found, room)
     one = {layer.sizes if isinstance(layer.sizes, int) else 0 for layer in found}
     size = one.pop() if len(one) == 1 else 0
-    chosen = _prefix(
-        np.concatenate([layer.scores for layer in found]),
-        size or np.concatenate([layer.each_size() for layer in found]),
-        room,
-    )
+    return _fill_alike(found, room // size) if size else _fill_sorted(found, room)
+
+
+def _fill_alike(found: Sequence[Found], room: int) -> bool:
+    """Keep the best `room` candidates, which all have one size; whether it ends among them."""
+    columns = [layer.scores for layer in found]
+    candidates = sum(map(len, columns))
+    if room == 0 or not candidates:
+        return room == 0
+    last = kth_highest(columns, min(room, candidates))
+    for layer in found:
+        above = layer.scores > last
+        layer.layer.mark(layer.blocks[above])
+        room -= int(np.count_nonzero(above))
+    for layer in found:
+        ties = layer.blocks[layer.scores == last][:room]
+        layer.layer.mark(ties)
+        room -= len(ties)
+    return room == 0
+
+
+def _fill_sorted(found: Sequence[Found], room: int) -> bool:
+    """Keep the longest prefix of the candidates, of several sizes; whether it ends among them."""
+    scores = np.concatenate([layer.scores for layer in found])
+    sizes = np.concatenate([layer.each_size() for layer in found])
+    order = np.argsort(-scores, kind="stable")
+    chosen = np.zeros(len(scores), np.bool_)
+    chosen[order[: np.searchsorted(np.cumsum(sizes[order]), room, side="right")]] = True
     ends = np.cumsum([len(layer.scores) for layer in found])[:-1]
     for layer, kept in zip(found, np.split(chosen, ends), strict=True):
         layer.layer.mark(layer.blocks[kept])
@@ -176,25 +200,6 @@ def _keep_first(bits: Bits, left: int) -> None:
             flat[np.flatnonzero(flat)[left:]] = 0
             piece[:] = pack(flat.view(np.bool_))
         left -= min(here, left)
-
-
-def _prefix(scores: Floats, sizes: Integers | int, room: int) -> Booleans:
-    """The longest prefix of the candidates that fits: best first, among equals the earlier."""
-    if isinstance(sizes, int):
-        room //= sizes
-        if room >= len(scores):
-            return np.ones(len(scores), np.bool_)
-        if room == 0:
-            return np.zeros(len(scores), np.bool_)
-        last = np.partition(scores, len(scores) - room)[len(scores) - room]
-        chosen: Booleans = scores > last
-        ties = np.flatnonzero(scores == last)
-        chosen[ties[: room - np.count_nonzero(chosen)]] = True
-        return chosen
-    order = np.argsort(-scores, kind="stable")
-    chosen = np.zeros(len(scores), np.bool_)
-    chosen[order[: np.searchsorted(np.cumsum(sizes[order]), room, side="right")]] = True
-    return chosen
 
 
 def _unreachable(

@@ -63,6 +63,8 @@ def _sweep(
 ) -> Found:
     low, high = dtype.type(bracket.low), dtype.type(bracket.high)
     ties = np.zeros_like(layer.marks) if bracket.tied else None
+    # Candidates are what a draw remembers most of.
+    places = np.uint32 if layer.tiling.count <= 2**32 else np.int64
     weight = 0
     inside: list[tuple[Integers, Floats]] = []
     inside_sizes: list[Integers] = []
@@ -79,7 +81,7 @@ def _sweep(
         near = values >= low
         near ^= above
         at = near.nonzero()[0]
-        inside.append((at + span.first, values[at]))
+        inside.append(((at + span.first).astype(places), values[at]))
         if not isinstance(sizes, int):
             inside_sizes.append(sizes[at])
     if not inside:

@@ -45,6 +45,7 @@ LAYERS = [
     "torchfile",
     "scoring",
     "tiled",
+    "radix",
     "sampling",
     "sweep",
     "selection",
