@@ -81,14 +81,40 @@ def save(weights: Mapping[str, torch.Tensor], folder: Path, form: str, stem: str
     return path
 
 
+def save_shards(
+    weights: Mapping[str, torch.Tensor], folder: Path, count: int = 3, stem: str = "model"
+) -> Path:
+    """Save weights as Hugging Face's tools do, in `count` files and an index; their folder."""
+    made = folder / stem
+    made.mkdir()
+    placed = {}
+    for number in range(count):
+        name = f"model-{number + 1:05}-of-{count:05}.safetensors"
+        shard = {key: weights[key] for key in list(weights)[number::count]}
+        save_file(shard, made / name, {"format": "pt"})
+        placed.update(dict.fromkeys(shard, name))
+    save_index(made, placed)
+    return made
+
+
+def save_index(folder: Path, placed: object) -> None:
+    """Write the index of a folder of shards."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    index = {"metadata": {"total_size": size}, "weight_map": placed}
+    text = json.dumps(index, indent=2) + "\n"
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+
+
 def load(path: Path) -> dict[str, torch.Tensor]:
     """The weights in a file that `save` made, by other means than ticketkit's."""
+    if path.is_dir():
+        return {k: v for each in path.glob("*.safetensors") for k, v in load(each).items()}
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
     whole = torch.load(path, weights_only=True)
-    weights: dict[str, torch.Tensor] = whole.get("state_dict", whole)
+    weights: dict[str, torch.Tensor] = whole.get("state_dict", whole.get("model", whole))
     return weights
 
 

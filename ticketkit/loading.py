@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ticketkit.archive import globals_of, stored_bytes
@@ -18,9 +19,14 @@ from ticketkit.errors import CheckpointError, printable, some
 
 # The number that opens a legacy file, as its first pickle has it.
 _MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19."
-# What torch lets a file of weights ask for, beside the functions that rebuild tensors.
+# How torch's reader of weights complains of what opens a pickle of protocol 4 or newer.
+_FRAME = "Unsupported operand 149"
+# What a file of weights may ask for, beside the functions that rebuild tensors.
 _ALLOWED = {
     "_codecs.encode",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
     "builtins.bytearray",
     "builtins.complex",
     "builtins.set",
@@ -52,6 +58,19 @@ def load(path: Path, form: str) -> Any:
 
 
 def _loaded(path: Path, form: str) -> Any:
+    with torch.serialization.safe_globals(_numbers()):
+        return _read(path, form)
+
+
+def _numbers() -> list[Any]:
+    """NumPy's scalars and their dtypes: checkpoints hold them as epochs and accuracies."""
+    scalar = np.float64(0).__reduce__()[0]
+    homes = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    kinds = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFD"]
+    return [np.dtype, *kinds, *((scalar, home) for home in homes)]
+
+
+def _read(path: Path, form: str) -> Any:
     # torch maps a zip file by its name, which has to be UTF-8.
     if form == "zip" and os.fsencode(path).decode(errors="replace") == str(path):
         return torch.load(path, "cpu", weights_only=True, mmap=True)
@@ -99,6 +118,11 @@ def _refusal(path: Path, form: str, error: str) -> str:
         )
     if form == "legacy" and not _is_of_torch(path):
         return "a pickle, but not one of torch.save"
+    if _FRAME in error:
+        return (
+            "a pickle of protocol 4 or newer, which torch does not read without letting it run "
+            "code; where it was made, save it again: torch.save(model.state_dict(), PATH)"
+        )
     return _damaged(error.rpartition("WeightsUnpickler error:")[2])
 
 

@@ -18,7 +18,7 @@ def masked(raw: Raw, entry: PackedBits | BlockBits) -> Iterator[Raw]:
 
     `raw` holds unsigned integers in the tensor's own shape; complex numbers have a last axis of 2.
     """
-    numbers = raw.reshape(entry.size, -1)
+    numbers = _by_number(raw, entry.size)
     for start, stop, keep in _keeps(entry):
         # A product with 0 or 1, in a fifth of the time of `where`.
         yield np.multiply(numbers[start:stop], keep[:, None]).reshape(-1)
@@ -26,7 +26,7 @@ def masked(raw: Raw, entry: PackedBits | BlockBits) -> Iterator[Raw]:
 
 def count_zeros(raw: Raw, size: int) -> int:
     """How many of `size` numbers are zero, -0.0 among them."""
-    numbers = raw.reshape(size, -1)
+    numbers = _by_number(raw, size)
     step = PIECE // max(1, numbers.shape[1])
     sign = raw.dtype.type(1)
     zeros = 0
@@ -34,6 +34,11 @@ def count_zeros(raw: Raw, size: int) -> int:
         shifted = numbers[start : start + step] << sign  # the sign is shifted out
         zeros += len(shifted) - int(np.count_nonzero(shifted.any(axis=1)))
     return zeros
+
+
+def _by_number(raw: Raw, size: int) -> Raw:
+    """A row for each number."""
+    return raw.reshape(size, raw.size // max(1, size))
 
 
 def _keeps(entry: PackedBits | BlockBits) -> Iterator[tuple[int, int, Booleans]]:

@@ -25,6 +25,8 @@ class Scale:
     """A network of a hundred million weights."""
     huge: str
     """A network of five hundred million weights."""
+    shard_layers: int
+    """How many groups of four 4096 x 4096 weights each of four shards holds."""
     trained: str
     batch: tuple[int, ...]
     alone: bool
@@ -110,6 +112,7 @@ FULL = Scale(
     network="resnet50",
     many="convolutions-100M",
     huge="linears-500M",
+    shard_layers=8,
     trained="resnet18",
     batch=(64, 3, 32, 32),
     alone=True,
@@ -120,6 +123,7 @@ TINY = Scale(
     network="tiny",
     many="tiny",
     huge="tiny",
+    shard_layers=1,
     trained="tiny",
     batch=(2, 3, 8, 8),
     alone=False,

@@ -12,7 +12,17 @@ import torch
 from torch import nn
 
 from tests.cli.conftest import Cli, Result
-from tests.samples import FORMS, PRUNABLE, leftovers, load, names, quantised, save, state
+from tests.samples import (
+    FORMS,
+    PRUNABLE,
+    leftovers,
+    load,
+    names,
+    quantised,
+    save,
+    save_shards,
+    state,
+)
 from ticketkit import load_ticket
 
 SPEED = "note: zeros alone speed nothing up: a pruned file has the size and the speed of the dense"
@@ -589,3 +599,58 @@ def test_the_same_seed_gives_the_same_ticket_and_another_another(cli: Cli, folde
         assert cli("prune", "model.pt", "--sparsity", "0.5", *options).status == 0
         tickets.append(Path("model.ticket.safetensors").read_bytes())
     assert tickets[0] == tickets[1] != tickets[2]
+
+
+# --- shards
+
+
+def test_a_folder_of_shards_becomes_another_and_is_shown_applied_and_verified(
+    cli: Cli, folder: Path
+) -> None:
+    save_shards(state(), folder)
+    result = cli("prune", "model", "--sparsity", "0.5")
+    assert result.status == 0
+    assert "model: sharded safetensors, 3 files, 11 tensors\n" in result.out
+    assert "wrote model.pruned\n" in result.out
+    assert names(folder) == ["model", "model.pruned", "model.ticket.safetensors"]
+    assert cli("show", "model").out.startswith("model: a checkpoint, no ticket: sharded")
+    assert cli("verify", "model.ticket.safetensors", "model.pruned").status == 0
+    result = cli("verify", "model.ticket.safetensors", "model")
+    assert (result.status, "164 of 164 removed weights are not zero" in result.out) == (1, True)
+    assert cli("apply", "model.ticket.safetensors", "model", "-o", "again").status == 0
+    for path in (folder / "again").iterdir():
+        assert path.read_bytes() == (folder / "model.pruned" / path.name).read_bytes()
+
+
+def test_a_dry_run_on_shards_touches_nothing(cli: Cli, folder: Path) -> None:
+    save_shards(state(), folder)
+    index = "model/model.safetensors.index.json"
+    result = cli("prune", index, "--sparsity", "0.5", "--dry-run")
+    assert result.status == 0
+    assert "would write model.pruned, about" in result.out
+    assert names(folder) == ["model"]
+
+
+def test_shards_have_no_entry_to_choose(cli: Cli, folder: Path) -> None:
+    save_shards(state(), folder)
+    result = cli("prune", "model", "--sparsity", "0.5", "--checkpoint-key", "state_dict")
+    assert result.status == 2
+    assert "it has no entries to choose" in result.err
+
+
+def test_a_folder_without_an_index_is_refused(cli: Cli, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    result = cli("prune", "empty", "--sparsity", "0.5")
+    assert (result.status, result.out) == (3, "")
+    assert result.err.startswith("error: empty: a folder; expected one *.safetensors.index.json")
+
+
+def test_globs_are_over_the_names_of_the_bare_network(cli: Cli, folder: Path) -> None:
+    weights = {f"module.{name}": tensor for name, tensor in state().items()}
+    save(weights, folder, "zip")
+    options = ("--sparsity", "0.5", "--exclude", "stem.*", "--json")
+    found = cli("prune", "model.pt", *options).document
+    assert [layer["name"] for layer in found["layers"]] == [
+        "attention.in_proj_weight",
+        "block.weight",
+    ]

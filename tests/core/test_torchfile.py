@@ -22,8 +22,11 @@ from safetensors.torch import load_file
 import ticketkit
 from tests.samples import check_message, quantised, rezip, save, state
 from ticketkit import CheckpointError, Mask, TicketkitError, UsageError, WeightsError
+from ticketkit.archive import form_of
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.files import reserve
+from ticketkit.loading import load
+from ticketkit.pruning import Request, prune
 from ticketkit.torchfile import raw_of
 
 ZIPPED = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -179,9 +182,26 @@ def test_a_whole_module_is_refused_with_the_way_to_convert_it(zipped: bool, tmp_
 
 @ZIPPED
 def test_what_stands_beside_the_weights_is_refused_by_name(zipped: bool, tmp_path: Path) -> None:
-    whole = {"model": state(), "args": argparse.Namespace(lr=1), "best": np.float64(0.5)}
+    whole = {"model": state(), "args": argparse.Namespace(lr=1), "best": np.ones(2)}
     message = refusal(saved(whole, tmp_path, zipped=zipped))
-    assert "it asks for argparse.Namespace, numpy" in message
+    assert re.search(r"it asks for argparse.Namespace, numpy.*multiarray._reconstruct", message)
+
+
+@ZIPPED
+def test_numpy_scalars_beside_the_weights_are_kept(zipped: bool, tmp_path: Path) -> None:
+    beside = {"best": np.float64(0.5), "epoch": np.int64(3), "done": np.bool_(True)}
+    path = saved({"model": state(), **beside}, tmp_path, zipped=zipped)
+    prune(Request(path, tmp_path / "p.pt", tmp_path / "t.safetensors", 0.5))
+    whole = load(tmp_path / "p.pt", form_of(tmp_path / "p.pt"))
+    for name, value in beside.items():
+        assert type(whole[name]) is type(value)
+        assert whole[name] == value
+
+
+def test_a_pickle_that_torch_does_not_read_is_told(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "x.pt", pickle_protocol=4)
+    with pytest.raises(CheckpointError, match="a pickle of protocol 4 or newer, which torch"):
+        open_checkpoint(tmp_path / "x.pt")
 
 
 def test_no_source_lets_a_file_run_code() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ticketkit.cli import printing
+from ticketkit.cli.bars import bars
 from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_verify, quiet
 
 
@@ -37,14 +38,15 @@ def command(
     from ticketkit.pruning import apply
 
     target = output or pruned_path(file)
-    document = apply(
-        ticket,
-        file,
-        target,
-        checkpoint_key=checkpoint_key,
-        verify=not no_verify,
-        force=force,
-    )
+    with bars(quiet):
+        document = apply(
+            ticket,
+            file,
+            target,
+            checkpoint_key=checkpoint_key,
+            verify=not no_verify,
+            force=force,
+        )
     if as_json:
         printing.json_document(document)
     elif not quiet:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
+from ticketkit.cli.bars import bars
 from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, quiet
 
 
@@ -74,7 +75,8 @@ def command(
 
         document = plan(request)
     else:
-        document = prune(request)
+        with bars(quiet):
+            document = prune(request)
     printing.failures(quiet)
     if as_json:
         printing.json_document(document)
