@@ -27,13 +27,25 @@ def masked(raw: Raw, entry: PackedBits | BlockBits) -> Iterator[Raw]:
 def count_zeros(raw: Raw, size: int) -> int:
     """How many of `size` numbers are zero, -0.0 among them."""
     numbers = _by_number(raw, size)
-    step = PIECE // max(1, numbers.shape[1])
-    sign = raw.dtype.type(1)
-    zeros = 0
-    for start in range(0, size, step):
-        shifted = numbers[start : start + step] << sign  # the sign is shifted out
-        zeros += len(shifted) - int(np.count_nonzero(shifted.any(axis=1)))
-    return zeros
+    pieces = range(0, size, PIECE)
+    return size - sum(int(_not_zero(numbers[at : at + PIECE]).sum()) for at in pieces)
+
+
+def count_revived(raw: Raw, entry: PackedBits | BlockBits) -> int:
+    """How many of the numbers that the mask removes are not zero; -0.0 is zero."""
+    numbers = _by_number(raw, entry.size)
+    return sum(
+        int(np.count_nonzero(_not_zero(numbers[start:stop]) > keep))
+        for start, stop, keep in _keeps(entry)
+    )
+
+
+def _not_zero(numbers: Raw) -> Booleans:
+    shifted = numbers << numbers.dtype.type(1)  # the sign is shifted out
+    found: Booleans = shifted[:, 0] != 0
+    for column in range(1, shifted.shape[1]):
+        found |= shifted[:, column] != 0
+    return found
 
 
 def _by_number(raw: Raw, size: int) -> Raw:

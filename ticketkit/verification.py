@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ticketkit.checkpoint import open_checkpoint
+from ticketkit.masking import count_revived
 from ticketkit.ticket import load_ticket
 
 
@@ -35,7 +34,7 @@ def verify(
     revived = {
         name: count
         for name in mask
-        if (count := _revived(checkpoint.raw(name), mask.packed(name).unpack()))
+        if (count := count_revived(checkpoint.raw(name), mask.packed(name)))
     }
     document["checkpoint"] = {
         "path": str(pruned_path),
@@ -45,11 +44,3 @@ def verify(
     }
     document["ok"] = not revived
     return document
-
-
-def _revived(raw: np.ndarray[Any, Any], keep: np.ndarray[Any, np.dtype[np.bool_]]) -> int:
-    removed = raw[~keep]
-    zero = (removed << removed.dtype.type(1)) == 0  # the sign is shifted out
-    if zero.ndim > 1:  # complex numbers
-        zero = zero.all(axis=-1)
-    return int(np.count_nonzero(~zero))

@@ -9,7 +9,7 @@ from torch import nn
 
 import ticketkit
 from ticketkit import masking
-from ticketkit.masking import count_zeros, masked
+from ticketkit.masking import count_revived, count_zeros, masked
 from ticketkit.torchfile import raw_of
 
 
@@ -64,3 +64,15 @@ def test_zeros_are_counted_with_either_sign(
 def test_a_complex_number_is_zero_where_both_parts_are() -> None:
     weight = torch.tensor([0, 1, 1j, 1 + 1j, -0.0], dtype=torch.complex64)
     assert count_zeros(raw_of(weight), 5) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_what_came_back_is_counted(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "PIECE", 64)
+    generator = torch.Generator().manual_seed(0)
+    keep = torch.rand(30, 20, generator=generator) < 0.5
+    weight = torch.where(keep, torch.randn(30, 20, generator=generator), -0.0).to(dtype)
+    entry = ticketkit.Mask({"w": keep}).packed("w")
+    assert count_revived(raw_of(weight), entry) == 0
+    weight[~keep] = float("nan")
+    assert count_revived(raw_of(weight), entry) == int((~keep).sum())
