@@ -46,10 +46,8 @@ def check_input(path: Path) -> int:
 class Output:
     """A file that will stand at `path` once it is whole; made by `reserve`."""
 
-    def __init__(self, path: Path, shown: Path | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._shown = shown or path
-        """The path that errors name."""
         self._partial = beside(path, "partial")
         self._written: os.stat_result | None = None
 
@@ -64,19 +62,19 @@ class Output:
                 os.fsync(file.fileno())
                 self._written = os.fstat(file.fileno())
         except OSError as error:
-            raise OutputError(write_failure(self._shown, error, size)) from error
+            raise OutputError(write_failure(self.path, error, size)) from error
 
     def place(self) -> None:
         """Move what was written, if anything was, to its place; durably."""
         if self._written is None:
             return
         if not same_file(self._partial, self._written):  # on a file system without locks
-            raise OutputError(f"{printable(str(self._shown))}: another run is writing it")
+            raise OutputError(f"{printable(str(self.path))}: another run is writing it")
         try:
             self._partial.replace(self.path)
             sync_folder(self.path.parent)
         except OSError as error:
-            raise OutputError(write_failure(self._shown, error)) from error
+            raise OutputError(write_failure(self.path, error)) from error
 
     def drop(self) -> None:
         """Remove what has not been moved to its place."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 from ticketkit.errors import OutputError, printable
-from ticketkit.files import Output, sync_folder
+from ticketkit.files import sync_folder
 from ticketkit.locks import beside, locked, write_failure
 
 
@@ -20,18 +22,21 @@ class OutputFolder:
         self.path = path
         self._partial = beside(path, "partial")
         self._names: list[str] = []
+        self._executor = ThreadPoolExecutor(1, "ticketkit-sync")
+        self._syncs: list[Future[None]] = []
 
     @contextlib.contextmanager
     def writing(self, name: str, size: int) -> Iterator[IO[bytes]]:
         """The file of this name in the folder to write, of about `size` bytes."""
         try:
             self._partial.mkdir(exist_ok=True)
+            with (self._partial / name).open("xb") as file:
+                yield file
+                file.flush()
+                # The disk works on this file while the next one is made.
+                self._syncs.append(self._executor.submit(_sync, os.dup(file.fileno())))
         except OSError as error:
-            raise OutputError(write_failure(self.path, error, size)) from error
-        output = Output(self._partial / name, shown=self.path / name)
-        with output.writing(size) as file:
-            yield file
-        output.place()
+            raise OutputError(write_failure(self.path / name, error, size)) from error
         self._names.append(name)
 
     def place(self) -> None:
@@ -43,6 +48,9 @@ class OutputFolder:
         if not self._names:
             return
         try:
+            for sync in self._syncs:
+                sync.result()
+            sync_folder(self._partial)
             if self.path.is_dir():
                 (self.path / self._names[-1]).unlink(missing_ok=True)
                 for name in self._names:
@@ -56,6 +64,7 @@ class OutputFolder:
 
     def drop(self) -> None:
         """Remove what has not been moved to its place."""
+        self._executor.shutdown()
         shutil.rmtree(self._partial, ignore_errors=True)
 
 
@@ -68,13 +77,20 @@ def reserve_folder(path: Path) -> Iterator[OutputFolder]:
     """
     path = folder_of(path)
     with locked(beside(path, "lock"), path):
+        shutil.rmtree(beside(path, "partial"), ignore_errors=True)  # left by a killed run
         output = OutputFolder(path)
-        output.drop()  # left by a killed run
         try:
             yield output
             output.place()
         finally:
             output.drop()
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def folder_of(path: Path) -> Path:
