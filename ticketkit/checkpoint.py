@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ticketkit.archive import form_of
+from ticketkit.computed import computed_from
 from ticketkit.errors import CheckpointError, UsageError, printable
 from ticketkit.prunable import Tensor, by_name, is_buffer
 from ticketkit.tensorfile import TICKET, TensorFile
@@ -91,19 +92,21 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def tensors(self) -> list[Tensor]:
         """What names and shapes tell about each parameter, for a survey; tied tensors once."""
         repeated = {other for others in self.aliases.values() for other in others}
+        calls = computed_from(self)
         return [
-            self._tensor(name, shape)
+            self._tensor(name, shape, calls)
             for name, shape in self.shapes.items()
             if name not in repeated and not is_buffer(name) and self._counts(name, shape)
         ]
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def _tensor(self, name: str, shape: tuple[int, ...], calls: Mapping[str, str]) -> Tensor:
         # A tied weight is pruned only where each of its names would have it pruned.
         others = self.aliases.get(name, ())
         known = [by_name(each, shape, others) for each in (name, *others)]
         spared = next((tensor for tensor in known if tensor.reason), known[0])
         tied = "tied to " if spared.reason and known[0].reason is None else ""
-        return replace(known[0], reason=spared.reason and tied + spared.reason)
+        undo = next((calls[each] for each in (name, *others) if each in calls), None)
+        return replace(known[0], reason=spared.reason and tied + spared.reason, undo=undo)
 
     def is_floating(self, name: str) -> bool:
         """Whether a tensor holds real or complex floating numbers."""

@@ -31,6 +31,7 @@ LAYERS = [
     "blame",
     "archive",
     "tensorfile",
+    "computed",
     "prunable",
     "checkpoint",
     "loading",
