@@ -180,12 +180,14 @@ def _masked(
     return np.where(wide, raw, raw.dtype.type(0))
 
 
-def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | os.PathLike[str], key: str | None = None, also: tuple[str, ...] = ()
+) -> Checkpoint:
     """Open a checkpoint: a `.safetensors` file, or what torch.save wrote (zip or legacy).
 
-    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`. The file is checked
-    before torch sees it, and is never allowed to run code. Raises an `InputError` that says what
-    is wrong.
+    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`; without, `also` names
+    entries to look for after the usual ones. The file is checked before torch sees it, and is
+    never allowed to run code. Raises an `InputError` that says what is wrong.
     """
     path = Path(path)
     shown = printable(str(path))
@@ -203,4 +205,4 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         )
     from ticketkit.torchfile import TorchCheckpoint
 
-    return TorchCheckpoint(path, form, key)
+    return TorchCheckpoint(path, form, key, also)

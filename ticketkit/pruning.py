@@ -52,10 +52,10 @@ class Request:
 def prune(request: Request) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done."""
     check_request(request)
-    _check_absent(request.outputs, force=request.force)
+    check_absent(request.outputs, force=request.force)
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(reserve(path)) for path in request.outputs]
-        _check_absent(request.outputs, force=request.force)  # a run may have ended just now
+        check_absent(request.outputs, force=request.force)  # a run may have ended just now
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -92,11 +92,11 @@ def apply(
     """
     ticket = load_ticket(ticket_path, verify)
     check_files(input_path, output_path, (output_path,))
-    _check_absent((output_path,), force=force)
+    check_absent((output_path,), force=force)
     if _same(output_path, ticket_path):
         raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
     with reserve(output_path) as place:
-        _check_absent((output_path,), force=force)  # a run may have ended just now
+        check_absent((output_path,), force=force)  # a run may have ended just now
         checkpoint = open_checkpoint(input_path, checkpoint_key)
         mask = ticket.mask_for(checkpoint)
         mask.check_fits(checkpoint.shapes)
@@ -140,7 +140,8 @@ def check_files(source: Path, pruned: Path | None, outputs: tuple[Path, ...]) ->
         )
 
 
-def _check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
+def check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
+    """Refuse outputs in whose place something stands, unless `force`."""
     if not force and (there := there_already(outputs)):
         raise UsageError(there[0])
 

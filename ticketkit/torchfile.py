@@ -29,10 +29,10 @@ _UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 class TorchCheckpoint(Checkpoint):
     """A file of torch.save, and the state dict in it."""
 
-    def __init__(self, path: Path, form: str, key: str | None) -> None:
+    def __init__(self, path: Path, form: str, key: str | None, also: tuple[str, ...] = ()) -> None:
         super().__init__(path, form)
         self._whole = load(path, form)
-        self.key = _wrapper(path, self._whole, key)
+        self.key = _wrapper(path, self._whole, key, also)
         if self.key is not None:
             self.others = [k for k in _states(self._whole) if k != self.key]
         state = self._whole if self.key is None else self._whole[self.key]
@@ -118,7 +118,7 @@ def dtype_name(tensor: torch.Tensor) -> str:
     return _NAMES.get(tensor.dtype, str(tensor.dtype))
 
 
-def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
+def _wrapper(path: Path, whole: Any, key: str | None, also: tuple[str, ...]) -> str | None:
     """The entry of `whole` that holds the weights; None where `whole` is the state dict."""
     shown = printable(str(path))
     if not isinstance(whole, Mapping):
@@ -136,7 +136,7 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
         raise UsageError(
             f"{shown}: no weights under {printable(key)!r}; {listed}{near(key, states)}"
         )
-    for name in _WRAPPERS:
+    for name in (*_WRAPPERS, *also):
         if name in states:
             return name
     if _is_state(whole):

@@ -36,6 +36,9 @@ LAYERS = [
     "checkpoint",
     "loading",
     "torchfile",
+    "views",
+    "subnets",
+    "maskforms",
     "scoring",
     "tiled",
     "sampling",
@@ -50,6 +53,7 @@ LAYERS = [
     "showing",
     "verification",
     "pruning",
+    "foreign",
     "planning",
 ]
 
