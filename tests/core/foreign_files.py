@@ -90,8 +90,8 @@ def open_lth(path: Path, mask: dict[str, torch.Tensor]) -> None:
 class Subnet(nn.Conv2d):
     """A convolution with scores over its grains, as hidden-networks and its followers have it."""
 
-    def __init__(self, *arguments: int, axes: int = 4) -> None:
-        super().__init__(*arguments, bias=False)
+    def __init__(self, inputs: int, outputs: int, kernel: int, axes: int) -> None:
+        super().__init__(inputs, outputs, kernel, bias=False)
         self.scores = nn.Parameter(torch.randn(self.weight.shape[:axes]))
 
 
@@ -100,10 +100,10 @@ def hidden(path: Path, axes: int, *, parallel: bool, legacy: bool = False) -> di
     torch.manual_seed(axes)
     model = nn.Sequential(
         OrderedDict(
-            conv1=Subnet(3, 7, 3, axes=axes),
+            conv1=Subnet(3, 7, 3, axes),
             bn=nn.BatchNorm2d(7, affine=False),
-            conv2=Subnet(7, 6, 1, axes=axes),
-            fc=Subnet(6, 10, 1, axes=axes),
+            conv2=Subnet(7, 6, 1, axes),
+            fc=Subnet(6, 10, 1, axes),
         )
     )
     whole = nn.DataParallel(model) if parallel else model

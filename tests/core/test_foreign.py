@@ -131,7 +131,7 @@ def test_any_mask_comes_back_as_it_was(
 
 
 def test_layers_that_are_empty_or_whole_are_told(tmp_path: Path) -> None:
-    state = {}
+    state: Weights = {}
     for name, value in {"a": 0, "b": 1}.items():
         state |= {f"{name}.weight_orig": torch.ones(2, 2)}
         state |= {f"{name}.weight_mask": torch.full((2, 2), float(value))}
