@@ -128,12 +128,15 @@ def _prefix(checkpoint: Checkpoint) -> list[str]:
 def _extremes(ticket: Ticket) -> list[str]:
     """Notes on layers that are empty or whole, and on what cannot be checked."""
     layers = ticket.mask.layer_sparsity()
-    empty = [name for name, sparsity in layers.items() if sparsity == 1]
-    whole = [n for n, sparsity in layers.items() if not sparsity and ticket.mask.packed(n).size]
-    notes = [f"{len(empty)} of {len(layers)} layers keep nothing: {some(empty)}"] if empty else []
-    notes += [f"{len(whole)} of {len(layers)} layers keep every weight: {some(whole)}"] * bool(
-        whole
-    )
+    kept = {
+        "nothing": [name for name, sparsity in layers.items() if sparsity == 1],
+        "every weight": [name for name, sparsity in layers.items() if sparsity == 0],
+    }
+    notes = [
+        f"{len(found)} of {len(layers)} layers keep {what}: {some(found)}"
+        for what, found in kept.items()
+        if found
+    ]
     if ticket.provenance.source is None:
         notes.append("the file holds no weights: 'apply' cannot tell whose weights this mask is of")
     return notes

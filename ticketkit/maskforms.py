@@ -139,7 +139,7 @@ def _scores(view: View, sparsity: float | None) -> Found:
         bits[weight] = PackedBits(shape, pack(keep.numpy()))
         possible &= schemes(tuple(scores.shape), shape)
         tied += [name] if is_tied else []
-    told = f"equal scores at the cut, of which the earlier positions are removed: {some(tied)}"
+    told = f"equal scores at the cut, removed by position; their tool leaves it open: {some(tied)}"
     scheme = next((scheme for scheme in _SCHEMES if scheme in possible), "unknown")
     return Found(SCORES, Mask(bits), weights, scheme, [told] if tied else [])
 

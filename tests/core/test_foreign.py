@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -113,6 +113,7 @@ def test_a_prefix_that_all_names_share_is_left_out_and_told(prefix: str, tmp_pat
     check_round_trip(ticket, dense, tmp_path)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_mask_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -328,7 +329,7 @@ def test_equal_scores_at_the_cut_are_told(tmp_path: Path) -> None:
     ticket, document = imported(save(state, tmp_path, "zip"), sparsity=0.3)
     assert ticket.mask["a.weight"].flatten().tolist() == [False] * 3 + [True] * 7
     assert document["notes"] == [
-        "equal scores at the cut, of which the earlier positions are removed: a.scores"
+        "equal scores at the cut, removed by position; their tool leaves it open: a.scores"
     ]
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.foreign_files import get_subnet
@@ -26,6 +26,7 @@ def test_a_sparsity_removes_what_the_fraction_that_remains_does(thousandths: int
     assert removed(n, float(1 - Decimal(repr(k)))) == int((1 - k) * n)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_subnet_is_that_of_the_definition_spread_over_its_grains(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
