@@ -7,10 +7,12 @@ import sys
 import tomllib
 import types
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from ticketkit.cli import group
 
@@ -40,7 +42,10 @@ def test_every_command_runs_as_it_is_printed(
 
     from ticketkit.cli import main
 
-    torch.save(torchvision.models.resnet18().state_dict(), "resnet50.pth")
+    model: Any = torchvision.models.resnet18()
+    torch.save(model.state_dict(), "resnet50.pth")
+    prune.l1_unstructured(model.conv1, "weight", 0.5)  # type: ignore[no-untyped-call]
+    torch.save(model.state_dict(), "pruned_by_torch.pth")
     assert len(COMMANDS) >= 6
     for command in COMMANDS:
         assert main(command.split()) == 0, capsys.readouterr().err

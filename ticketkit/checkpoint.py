@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ticketkit.archive import form_of
+from ticketkit.computed import computed_from
 from ticketkit.digests import digest_of
 from ticketkit.errors import CheckpointError, UsageError, printable, some
 from ticketkit.naming import Naming
@@ -124,8 +125,9 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def tensors(self) -> list[Tensor]:
         """What names and shapes tell about each parameter, for a survey; tied tensors once."""
         repeated = {other for others in self.aliases.values() for other in others}
+        calls = computed_from(self)
         return [
-            self._tensor(name, shape)
+            self._tensor(name, shape, calls)
             for name, shape in self.shapes.items()
             if name not in repeated and not is_buffer(name) and self._counts(name, shape)
         ]
@@ -148,26 +150,29 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
             )
         return {name: tuple(shapes[keys[0]]) for name, keys in named}
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def _tensor(self, name: str, shape: tuple[int, ...], calls: Mapping[str, str]) -> Tensor:
         # A tied weight is pruned only where each of its names would have it pruned.
         others = self.aliases.get(name, ())
         known = [by_name(each, shape, others) for each in (name, *others)]
         spared = next((tensor for tensor in known if tensor.reason), known[0])
         tied = "tied to " if spared.reason and known[0].reason is None else ""
-        return replace(known[0], reason=spared.reason and tied + spared.reason)
+        undo = next((calls[each] for each in (name, *others) if each in calls), None)
+        return replace(known[0], reason=spared.reason and tied + spared.reason, undo=undo)
 
     def _counts(self, name: str, shape: tuple[int, ...]) -> bool:
         # Integer tensors are indices and counters, unless they stand where a weight should.
         return self.is_floating(name) or by_name(name, shape).reason is None
 
 
-def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | os.PathLike[str], key: str | None = None, also: tuple[str, ...] = ()
+) -> Checkpoint:
     """Open a checkpoint: a `.safetensors` file, a folder of shards or its
     `*.safetensors.index.json`, or what torch.save wrote (zip or legacy).
 
-    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`. The file is checked
-    before torch sees it, and is never allowed to run code. Raises an `InputError` that says what
-    is wrong.
+    `key` chooses the entry of a wrapped file, such as `"state_dict_ema"`; without, `also` names
+    entries to look for after the usual ones. The file is checked before torch sees it, and is
+    never allowed to run code. Raises an `InputError` that says what is wrong.
     """
     path = Path(path)
     shown = printable(str(path))
@@ -184,4 +189,4 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         )
     from ticketkit.torchfile import TorchCheckpoint
 
-    return TorchCheckpoint(path, form, key)
+    return TorchCheckpoint(path, form, key, also)

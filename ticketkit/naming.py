@@ -53,10 +53,15 @@ class Naming:
 def common_prefix(keys: Iterable[str]) -> str:
     """The wrappers' prefixes that all keys share, in whatever order they come; `""` for none."""
     left, prefix = list(keys), ""
-    while found := next((w for w in _WRAPPERS if left and all(k.startswith(w) for k in left)), ""):
+    while found := next((wrapper for wrapper in _WRAPPERS if _shared(wrapper, left)), ""):
         left = [key.removeprefix(found) for key in left]
         prefix += found
     return prefix
+
+
+def _shared(wrapper: str, keys: list[str]) -> bool:
+    """Whether all keys start so, and go on."""
+    return bool(keys) and all(key.startswith(wrapper) and key != wrapper for key in keys)
 
 
 def _is_robustness(keys: list[str]) -> bool:

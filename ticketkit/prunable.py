@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ticketkit.computed import computed_from
 from ticketkit.errors import InputError, UsageError, WeightsError, near, printable, some
 from ticketkit.layer import Layer
 
@@ -36,6 +37,8 @@ class Tensor:
     transposed: int | None = None
     aliases: tuple[str, ...] = ()
     """Other names of the same tensor."""
+    undo: str | None = None
+    """The call of torch after which it is no longer a tensor that a weight is computed from."""
 
     @property
     def size(self) -> int:
@@ -69,11 +72,13 @@ def survey(
 ) -> Survey:
     """Decide what is pruned: the prunable weights and what `include` names, less `exclude`.
 
-    Both are `fnmatch` globs over parameter names. Raises an `InputError` that lists what was
-    spared where nothing is left.
+    Both are `fnmatch` globs over parameter names. Raises an `InputError` for tensors that a weight
+    is computed from, unless they are excluded, and one that lists what was spared where nothing is
+    left.
     """
     found = {tensor.name: tensor for tensor in sorted(tensors, key=lambda t: t.name)}
     included, excluded = _matching(include, found), _matching(exclude, found)
+    _check_plain(tensor for tensor in found.values() if tensor.name not in excluded)
     head = find_head([n for t in found.values() if t.reason is None for n in (t.name, *t.aliases)])
     layers: dict[str, Layer] = {}
     spared: dict[str, str] = {}
@@ -128,17 +133,21 @@ def is_buffer(name: str) -> bool:
 def of_network(model: torch.nn.Module) -> list[Tensor]:
     """The parameters of a network, told apart by the modules that own them."""
     roles = _roles(model)
+    buffers = (name for name, _ in model.named_buffers(remove_duplicate=False))
     names: dict[int, list[str]] = {}
     parameters: dict[int, torch.nn.Parameter] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
         parameters[id(parameter)] = parameter
+    calls = computed_from([*buffers, *(name for each in names.values() for name in each)])
     tensors = []
     for key, parameter in parameters.items():
         first, *others = sorted(names[key])
         reason, transposed = roles.get(key, ("not a parameter of a module", None))
         _check_initialized(first, parameter)
-        tensors.append(Tensor(first, tuple(parameter.shape), reason, transposed, tuple(others)))
+        undo = next((calls[name] for name in names[key] if name in calls), None)
+        shape = tuple(parameter.shape)
+        tensors.append(Tensor(first, shape, reason, transposed, tuple(others), undo))
     return tensors
 
 
@@ -206,7 +215,7 @@ Role = tuple[str | None, int | None]
 def _roles(model: torch.nn.Module) -> dict[int, Role]:
     roles: dict[int, Role] = {}
     for path, module in model.named_modules():
-        _check_plain(path, module)
+        _check_whole(path, module)
         for attribute, parameter in module.named_parameters(recurse=False):
             role = _role(module, attribute)
             known = roles.get(id(parameter), role)
@@ -233,30 +242,26 @@ def _role(module: torch.nn.Module, attribute: str) -> Role:
     return "neither a convolution nor a linear layer", None
 
 
-# Parameters that stand for a weight, and the call of torch that puts the weight back.
-_COMPUTED = {
-    "weight_orig": "torch.nn.utils.prune.remove",
-    "weight_g": "torch.nn.utils.remove_weight_norm",
-    "weight_v": "torch.nn.utils.remove_weight_norm",
-}
+def _check_plain(tensors: Iterable[Tensor]) -> None:
+    """Refuse what a weight is computed from: zeros in it would be none in the weight."""
+    calls: dict[str, list[str]] = {}
+    for tensor in tensors:
+        if tensor.undo:
+            calls.setdefault(tensor.undo, []).append(tensor.name)
+    told = [f"{some(names, 3)} (undo that by {call})" for call, names in calls.items()]
+    if told:
+        raise InputError(f"weights are computed from {'; '.join(told)}; --exclude spares them")
 
 
-def _check_plain(path: str, module: torch.nn.Module) -> None:
-    """Refuse weights that are computed from others, or lie in pieces in many processes."""
+def _check_whole(path: str, module: torch.nn.Module) -> None:
+    """Refuse weights that lie in pieces in many processes."""
     where = printable(path) or "the network"
-    parameters = dict(module.named_parameters(recurse=False))
     fsdp = type(module).__name__ == "FullyShardedDataParallel"
-    if fsdp or any(hasattr(parameter, "full_tensor") for parameter in parameters.values()):
+    if fsdp or any(hasattr(p, "full_tensor") for p in module.parameters(recurse=False)):
         raise InputError(
             f"{where}: sharded weights; gather them first with torch.distributed.checkpoint."
             "state_dict.get_model_state_dict and StateDictOptions(full_state_dict=True)"
         )
-    computed = {_COMPUTED[name] for name in parameters if name in _COMPUTED}
-    if hasattr(module, "parametrizations"):
-        computed = {"torch.nn.utils.parametrize.remove_parametrizations"}
-    if computed:
-        call = " or ".join(sorted(computed))
-        raise InputError(f"{where}: its weight is computed from others; undo that by {call}")
 
 
 def _check_initialized(name: str, parameter: torch.Tensor) -> None:

@@ -163,9 +163,7 @@ def _zeros_before(checkpoint: Checkpoint, ticket: Ticket) -> list[str]:
 def _of_the_file(checkpoint: Checkpoint) -> list[str]:
     """What a reader should know of the file that the weights came from, a sentence each."""
     naming = checkpoint.naming
-    notes = []
-    if naming.prefix:
-        notes.append(f"{naming.prefix!r} was stripped from every name; files keep it")
+    notes = of_the_names(checkpoint)
     if naming.copies:
         notes.append(f"{naming.copies} tensors are in the file twice; both copies are masked alike")
     if normalisation := checkpoint.normalisation():
@@ -177,6 +175,12 @@ def _of_the_file(checkpoint: Checkpoint) -> list[str]:
     if elsewhere := checkpoint.elsewhere():
         notes.append(f"what else is in the folder was not copied: {some(elsewhere)}")
     return notes
+
+
+def of_the_names(checkpoint: Checkpoint) -> list[str]:
+    """A note on what was stripped from the names in the file."""
+    prefix = checkpoint.naming.prefix
+    return [f"{prefix!r} was stripped from every name; files keep it"] if prefix else []
 
 
 def _numbers(values: list[float]) -> str:

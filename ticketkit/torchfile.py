@@ -30,9 +30,9 @@ _UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 class TorchCheckpoint(Checkpoint):
     """A file of torch.save, and the state dict in it."""
 
-    def __init__(self, path: Path, form: str, key: str | None) -> None:
+    def __init__(self, path: Path, form: str, key: str | None, also: tuple[str, ...] = ()) -> None:
         self._whole = load(path, form)
-        entry = _wrapper(path, self._whole, key)
+        entry = _wrapper(path, self._whole, key, also)
         state = self._whole if entry is None else self._whole[entry]
         self._state: Mapping[str, Any] = state
         self._tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
@@ -120,7 +120,7 @@ def dtype_name(tensor: torch.Tensor) -> str:
     return _NAMES.get(tensor.dtype, str(tensor.dtype))
 
 
-def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
+def _wrapper(path: Path, whole: Any, key: str | None, also: tuple[str, ...]) -> str | None:
     """The entry of `whole` that holds the weights; None where `whole` is the state dict."""
     shown = printable(str(path))
     if not isinstance(whole, Mapping):
@@ -138,7 +138,7 @@ def _wrapper(path: Path, whole: Any, key: str | None) -> str | None:
         raise UsageError(
             f"{shown}: no weights under {printable(key)!r}; {listed}{near(key, states)}"
         )
-    for name in _WRAPPERS:
+    for name in (*_WRAPPERS, *also):
         if name in states:
             return name
     if _is_state(whole):

@@ -31,7 +31,7 @@ from ticketkit import draw
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.cli import main
 
-COMMANDS = ["prune", "show", "apply", "verify", "parts", "plugins"]
+COMMANDS = ["prune", "show", "apply", "verify", "import", "parts", "plugins"]
 
 
 # --- exit status, without anything heavy

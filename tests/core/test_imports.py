@@ -36,6 +36,7 @@ LAYERS = [
     "archive",
     "outputs",
     "tensorfile",
+    "computed",
     "naming",
     "prunable",
     "masking",
@@ -43,6 +44,9 @@ LAYERS = [
     "shards",
     "loading",
     "torchfile",
+    "views",
+    "subnets",
+    "maskforms",
     "scoring",
     "tiled",
     "radix",
@@ -58,6 +62,7 @@ LAYERS = [
     "showing",
     "verification",
     "pruning",
+    "foreign",
     "planning",
 ]
 

@@ -35,11 +35,22 @@ def test_wrappers_are_stripped_in_whatever_order_they_come(wrappers: list[str]) 
     assert naming.names == {prefix + name: name for name in NAMES}
 
 
-def test_a_prefix_that_not_all_keys_share_stays() -> None:
-    assert common_prefix(["module.a", "b"]) == ""
-    assert common_prefix(["module._orig_mod.a", "module.b"]) == "module."
-    assert common_prefix([]) == ""
-    assert common_prefix(["module"]) == ""
+@pytest.mark.parametrize(
+    ("keys", "prefix"),
+    [
+        (["module.a", "module.b.c"], "module."),
+        (["_orig_mod.module.a", "_orig_mod.module.b"], "_orig_mod.module."),
+        (["module.module.a", "module.module.b"], "module.module."),
+        (["module.module.a", "module.b"], "module."),
+        (["module.a", "b"], ""),
+        (["modules.a"], ""),
+        (["module."], ""),
+        (["module.module."], "module."),
+        ([], ""),
+    ],
+)
+def test_the_prefix_that_all_names_share(keys: list[str], prefix: str) -> None:
+    assert common_prefix(keys) == prefix
 
 
 ROBUST = [

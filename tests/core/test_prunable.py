@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.utils import prune
 
 import ticketkit
+from ticketkit.checkpoint import open_checkpoint
 from ticketkit.prunable import HEAD, Survey, by_name, find_head, of_network, survey
 
 
@@ -209,3 +214,43 @@ def test_empty_layers_are_skipped() -> None:  # fault row 27
     found = surveyed(network)
     assert list(found.layers) == ["1.weight"]
     assert found.spared["0.weight"] == "it has no elements"
+
+
+def pruned(layer: nn.Module) -> None:
+    """Give a layer a mask of torch.nn.utils.prune."""
+    prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("change", "names", "call"),
+    [
+        (pruned, ["0.weight_orig"], "prune.remove .'ticketkit import' reads such masks"),
+        (nn.utils.weight_norm, ["0.weight_g", "0.weight_v"], "remove_weight_norm"),
+        (nn.utils.spectral_norm, ["0.weight_orig"], "remove_spectral_norm"),
+        (
+            nn.utils.parametrizations.weight_norm,
+            [f"0.parametrizations.weight.original{i}" for i in (0, 1)],
+            "parametrize.remove_parametrizations",
+        ),
+        (
+            nn.utils.parametrizations.orthogonal,
+            ["0.parametrizations.weight.original"],
+            "parametrize.remove_parametrizations",
+        ),
+    ],
+)
+def test_weights_computed_from_others_are_refused_in_a_file_as_in_a_network_unless_excluded(
+    change: Callable[[nn.Module], object], names: list[str], call: str, tmp_path: Path
+) -> None:  # fault row 36
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 6))
+    change(network[0])
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    for tensors in (of_network(network), open_checkpoint(tmp_path / "w.pt").tensors()):
+        with pytest.raises(
+            ticketkit.InputError, match=f"{', '.join(names)} .undo that by .*{call}"
+        ):
+            survey(tensors)
+        with pytest.raises(ticketkit.InputError, match="weights are computed from"):
+            survey(tensors, exclude=names[1:])
+        assert list(survey(tensors, exclude=names).layers) == ["1.weight"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -19,8 +20,8 @@ import click
 import ticketkit
 from ticketkit.errors import TicketkitError, near, printable
 
-# Command: the module of this package that holds it, under the same name.
-_COMMANDS = ("prune", "show", "apply", "verify", "parts", "plugins")
+# Command: the module of this package that holds it, under the same name (keywords: with a '_').
+_COMMANDS = ("prune", "show", "apply", "verify", "import", "parts", "plugins")
 
 DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
 
@@ -34,7 +35,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"ticketkit.cli.{cmd_name}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"ticketkit.cli.{name}")
         command: click.Command = module.command
         return command
 
