@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,16 @@ class Survey:
 
 
 def survey(
-    tensors: Iterable[Tensor], include: Iterable[str] = (), exclude: Iterable[str] = ()
+    tensors: Iterable[Tensor],
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    spares: Callable[[tuple[int, ...]], str | None] = lambda shape: None,
 ) -> Survey:
     """Decide what is pruned: the prunable weights and what `include` names, less `exclude`.
 
-    Both are `fnmatch` globs over parameter names. Raises an `InputError` that lists what was
-    spared where nothing is left.
+    Both are `fnmatch` globs over parameter names. `spares` says why a layer of a presented shape
+    cannot be cut all the same. Raises an `InputError` that lists what was spared where nothing is
+    left.
     """
     found = {tensor.name: tensor for tensor in sorted(tensors, key=lambda t: t.name)}
     included, excluded = _matching(include, found), _matching(exclude, found)
@@ -79,9 +83,13 @@ def survey(
     spared: dict[str, str] = {}
     for tensor in found.values():
         reason = _reason(tensor, head, included, excluded)
-        if reason is None and tensor.size:
-            layers[tensor.name] = Layer.of(tensor.name, tensor.shape, tensor.transposed)
-        elif len(tensor.shape) >= 2:
+        wanted = reason is None and tensor.size > 0
+        if wanted:
+            layer = Layer.of(tensor.name, tensor.shape, tensor.transposed)
+            reason = spares(layer.shape)
+        if wanted and reason is None:
+            layers[tensor.name] = layer
+        elif wanted or len(tensor.shape) >= 2:
             spared[tensor.name] = reason or "it has no elements"
     if not layers:
         told = [f"{name} ({reason})" for name, reason in spared.items()]

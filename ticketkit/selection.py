@@ -18,6 +18,7 @@ import torch
 from ticketkit.bits import Bits, count, pack
 from ticketkit.errors import PluginError, UnreachableSparsity, printable
 from ticketkit.mask import Mask
+from ticketkit.rescaled import Rescale, Rescaled
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
 from ticketkit.sweep import Found, sweep, weight_of
@@ -37,6 +38,8 @@ class Budget:
     total: int
     shares: Mapping[str, int] | None = None
     allow_empty_layers: bool = False
+    rescale: Rescale | None = None
+    """What an allocation makes of a layer's block scores before they are ranked among others'."""
 
     def groups(self, names: Sequence[str]) -> list[tuple[list[str], int]]:
         """The rankings to make: one over all layers, or one for each."""
@@ -53,11 +56,12 @@ def select_tiles(
 ) -> Mask:
     """Keep the best blocks: the longest prefix of the ranking that fits the budget.
 
-    `block(shape)` is the size of a block in a layer of that presented shape. Each layer's best
-    block stands at the front of the ranking unless the budget allows empty layers. Positions
-    outside `within` are in no block. All shapes are presented ones.
+    Blocks are ranked by their mean score, or by what `budget.rescale` makes of it. `block(shape)`
+    is the size of a block in a layer of that presented shape. Each layer's best block stands at the
+    front of the ranking unless the budget allows empty layers. Positions outside `within` are in no
+    block. All shapes are presented ones.
     """
-    layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
+    layers = {name: _tiled(name, block, scores, budget, within) for name in sorted(scores)}
     unreachable: list[UnreachableSparsity] = []
     for names, keep in budget.groups(list(layers)):
         if not keep and budget.total and budget.allow_empty_layers:
@@ -76,12 +80,18 @@ def select_tiles(
 
 
 def _tiled(
-    name: str, block: Block, scores: Mapping[str, torch.Tensor], within: Mask | None
+    name: str,
+    block: Block,
+    scores: Mapping[str, torch.Tensor],
+    budget: Budget,
+    within: Mask | None,
 ) -> Tiled:
     shape = shape_of(scores, name)
-    return Tiled(
-        name, Tiling.of(name, shape, block(shape)), within.packed(name) if within else None
-    )
+    tiling = Tiling.of(name, shape, block(shape))
+    left = within.packed(name) if within else None
+    if budget.rescale is None:
+        return Tiled(name, tiling, left)
+    return Rescaled(name, tiling, left, budget.rescale)
 
 
 def _rank(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
@@ -11,7 +13,7 @@ import ticketkit
 from ticketkit.prunable import HEAD, Survey, by_name, find_head, of_network, survey
 
 
-def surveyed(network: nn.Module, **globs: tuple[str, ...]) -> Survey:
+def surveyed(network: nn.Module, **globs: Any) -> Survey:
     return survey(of_network(network), **globs)
 
 

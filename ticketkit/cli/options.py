@@ -22,8 +22,10 @@ class TensorFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-def fraction(ctx: click.Context, param: click.Parameter, value: str) -> float:
+def fraction(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """The number that was written; whether it lies in [0, 1) is for the library to say."""
+    if value is None:
+        return None
     try:
         return float(value)
     except ValueError:
