@@ -51,6 +51,7 @@ LAYERS = [
     "describe",
     "showing",
     "verification",
+    "overlapping",
     "pruning",
     "planning",
 ]

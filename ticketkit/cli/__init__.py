@@ -20,7 +20,7 @@ import ticketkit
 from ticketkit.errors import TicketkitError, near, printable
 
 # Command: the module of this package that holds it, under the same name.
-_COMMANDS = ("prune", "show", "apply", "verify", "parts", "plugins")
+_COMMANDS = ("prune", "show", "apply", "verify", "overlap", "parts", "plugins")
 
 DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
 
