@@ -60,8 +60,8 @@ class Parts:
         fixed, scheme = fixed_sparsity(self.scheme), spec_of(self.scheme)
         if asked is None and fixed is None:
             raise UsageError(
-                f"scheme {scheme} needs --sparsity (in Python sparsity=), the fraction removed, in "
-                "[0, 1); found None"
+                f"scheme {scheme} needs --sparsity (in Python sparsity=), the fraction to remove, "
+                "in [0, 1)"
             )
         if asked is not None:
             check_sparsity(asked)

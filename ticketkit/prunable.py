@@ -12,13 +12,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ticketkit.errors import InputError, UsageError, WeightsError, near, printable, some
 from ticketkit.layer import Layer
-
-if TYPE_CHECKING:
-    import torch
 
 HEAD = "the task head, which is replaced downstream"
 _HEAD_NAMES = {"fc", "_fc", "classifier", "head", "heads", "lm_head", "output"}
@@ -133,23 +129,6 @@ def is_buffer(name: str) -> bool:
     return name.rpartition(".")[2] in _BUFFERS
 
 
-def of_network(model: torch.nn.Module) -> list[Tensor]:
-    """The parameters of a network, told apart by the modules that own them."""
-    roles = _roles(model)
-    names: dict[int, list[str]] = {}
-    parameters: dict[int, torch.nn.Parameter] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-        parameters[id(parameter)] = parameter
-    tensors = []
-    for key, parameter in parameters.items():
-        first, *others = sorted(names[key])
-        reason, transposed = roles.get(key, ("not a parameter of a module", None))
-        _check_initialized(first, parameter)
-        tensors.append(Tensor(first, tuple(parameter.shape), reason, transposed, tuple(others)))
-    return tensors
-
-
 def find_head(names: Iterable[str]) -> str | None:
     """The weight of the task head among prunable weights, by its name; None where none has one.
 
@@ -205,70 +184,3 @@ def _reason(tensor: Tensor, head: str | None, included: set[str], excluded: set[
     if tensor.name in included and tensor.shape:
         return None
     return HEAD if head in (tensor.name, *tensor.aliases) else tensor.reason
-
-
-Role = tuple[str | None, int | None]
-"""Why a parameter is spared (None: it is prunable), and the groups of a transposed convolution."""
-
-
-def _roles(model: torch.nn.Module) -> dict[int, Role]:
-    roles: dict[int, Role] = {}
-    for path, module in model.named_modules():
-        _check_plain(path, module)
-        for attribute, parameter in module.named_parameters(recurse=False):
-            role = _role(module, attribute)
-            known = roles.get(id(parameter), role)
-            # A tied weight is pruned only where each of its owners would have it pruned.
-            reasons = sorted({reason for reason, _ in (known, role) if reason})
-            tied = "tied to " if known[0] != role[0] else ""
-            transposed = role[1] if role == known else None
-            roles[id(parameter)] = (tied + reasons[0] if reasons else None, transposed)
-    return roles
-
-
-def _role(module: torch.nn.Module, attribute: str) -> Role:
-    from torch import nn
-    from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-
-    if isinstance(module, _ConvNd | nn.Linear) and attribute == "weight":
-        return None, module.groups if isinstance(module, _ConvTransposeNd) else None
-    if isinstance(module, nn.MultiheadAttention) and attribute.endswith("proj_weight"):
-        return None, None
-    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-        return "an embedding", None
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return "a recurrent layer", None
-    return "neither a convolution nor a linear layer", None
-
-
-# Parameters that stand for a weight, and the call of torch that puts the weight back.
-_COMPUTED = {
-    "weight_orig": "torch.nn.utils.prune.remove",
-    "weight_g": "torch.nn.utils.remove_weight_norm",
-    "weight_v": "torch.nn.utils.remove_weight_norm",
-}
-
-
-def _check_plain(path: str, module: torch.nn.Module) -> None:
-    """Refuse weights that are computed from others, or lie in pieces in many processes."""
-    where = printable(path) or "the network"
-    parameters = dict(module.named_parameters(recurse=False))
-    fsdp = type(module).__name__ == "FullyShardedDataParallel"
-    if fsdp or any(hasattr(parameter, "full_tensor") for parameter in parameters.values()):
-        raise InputError(
-            f"{where}: sharded weights; gather them first with torch.distributed.checkpoint."
-            "state_dict.get_model_state_dict and StateDictOptions(full_state_dict=True)"
-        )
-    computed = {_COMPUTED[name] for name in parameters if name in _COMPUTED}
-    if hasattr(module, "parametrizations"):
-        computed = {"torch.nn.utils.parametrize.remove_parametrizations"}
-    if computed:
-        call = " or ".join(sorted(computed))
-        raise InputError(f"{where}: its weight is computed from others; undo that by {call}")
-
-
-def _check_initialized(name: str, parameter: torch.Tensor) -> None:
-    from torch.nn.parameter import is_lazy
-
-    if is_lazy(parameter):
-        raise InputError(f"{printable(name)}: a lazy layer without a shape; run one forward first")

@@ -187,5 +187,5 @@ def checked(scores: object, shape: torch.Size, what: object) -> torch.Tensor:
         raise TypeError(f"{what} returned {scores.dtype}, where a floating dtype was expected")
     scores = _ranked(scores)
     if not _finite(scores):
-        raise ValueError(f"{what} returned NaN or infinite values")
+        raise ValueError(f"{what} returned NaN or infinite numbers")
     return scores

@@ -45,6 +45,7 @@ LAYERS = [
     "ticket",
     "ticketfile",
     "ticketreader",
+    "roles",
     "sources",
     "collecting",
     "drawing",
