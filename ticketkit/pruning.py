@@ -120,11 +120,11 @@ def check_request(request: Request) -> Parts:
     # The catalogue, which `apply` has no use for.
     from ticketkit.choices import Parts
 
+    check_files(request.input, request.output, request.outputs)
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
     chosen.check_data(network=False, batches=None)
-    check_files(request.input, request.output, request.outputs)
     return chosen
 
 

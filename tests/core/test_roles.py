@@ -93,13 +93,16 @@ def test_networks_in_distributed_wrappers_are_seen_through() -> None:  # fault r
         assert ticketkit.draw(each, scheme="unstructured", sparsity=0.5) == expected
 
 
+REMOVE = "torch.nn.utils.parametrize.remove"
+
+
 @pytest.mark.filterwarnings("ignore:.*_norm.*:FutureWarning")
 @pytest.mark.parametrize(
     ("change", "call"),
     [
-        (nn.utils.parametrizations.weight_norm, "parametrize.remove_parametrizations"),
-        (nn.utils.parametrizations.spectral_norm, "parametrize.remove_parametrizations"),
-        (nn.utils.parametrizations.orthogonal, "parametrize.remove_parametrizations"),
+        (nn.utils.parametrizations.weight_norm, f"{REMOVE}_parametrizations"),
+        (nn.utils.parametrizations.spectral_norm, f"{REMOVE}_parametrizations"),
+        (nn.utils.parametrizations.orthogonal, f"{REMOVE}_parametrizations"),
         (nn.utils.weight_norm, "torch.nn.utils.remove_weight_norm"),
         (nn.utils.spectral_norm, "torch.nn.utils.remove_spectral_norm"),
         (lambda layer: prune.identity(layer, "weight"), "torch.nn.utils.prune.remove"),  # type: ignore[no-untyped-call]
