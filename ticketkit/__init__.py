@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
+    from ticketkit.budgets import Budget
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.drawing import draw
     from ticketkit.errors import (
@@ -45,14 +46,13 @@ if TYPE_CHECKING:
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
-    from ticketkit.selection import Budget
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
     "Allocation": "parts",
     "BlockScheme": "parts",
-    "Budget": "selection",
+    "Budget": "budgets",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",

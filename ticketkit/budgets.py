@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -14,9 +15,25 @@ from ticketkit.options import spec_of
 from ticketkit.parts import Allocation, brings
 from ticketkit.rescaled import Rescale
 from ticketkit.scoring import checked
-from ticketkit.selection import Budget
 
 Keep = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many weights to keep: in all, and of each layer where an allocation gives shares."""
+
+    total: int
+    shares: Mapping[str, int] | None = None
+    allow_empty_layers: bool = False
+    rescale: Rescale | None = None
+    """What an allocation makes of a layer's block scores before they are ranked among others'."""
+
+    def groups(self, names: Sequence[str]) -> list[tuple[list[str], int]]:
+        """The rankings to make: one over all layers, or one for each."""
+        if self.shares is None:
+            return [(list(names), self.total)]
+        return [([name], self.shares[name]) for name in names]
 
 
 def budget_of(

@@ -13,7 +13,7 @@ import torch
 import ticketkit
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
-from ticketkit.budgets import budget_of
+from ticketkit.budgets import Budget, budget_of
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.choices import Parts
 from ticketkit.collecting import collect
@@ -24,7 +24,6 @@ from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
 from ticketkit.prunable import survey
 from ticketkit.registry import catalogue
 from ticketkit.scoring import Scores
-from ticketkit.selection import Budget
 from ticketkit.sources import source_of
 from ticketkit.ticket import Provenance, Ticket
 
@@ -56,7 +55,7 @@ def draw(
     keeps its best block. The source's digest is recorded for a checkpoint, and for a network where
     `digest` asks for it. A criterion that looks at data, such as `"taylor"`, takes a network and
     `batches`, which yields (inputs, targets); `loss(outputs, targets)` is a scalar, by default the
-    cross-entropy.
+    cross-entropy. The ticket's provenance does not record the data.
 
     Raises `UsageError` (an option without meaning, a sparsity out of reach), `InputError` (weights
     that cannot be ranked), `PluginError` (a part that fails), all of them `TicketkitError`.
@@ -70,6 +69,8 @@ def draw(
     found = survey(source.tensors(), include, exclude, chosen.spares)
     statistics = None
     if batches is not None and isinstance(model, torch.nn.Module):
+        for layer in found.layers.values():
+            source.weight(layer)  # weights that cannot be ranked need no data
         statistics = collect(chosen.criterion, model, found, batches, loss, seed)
     scores = Scores(found.layers, source.weight, chosen.criterion, seed, statistics)
     mask = _Job(scores, chosen, sparsity, bool(allow_empty_layers)).run()

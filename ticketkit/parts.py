@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from ticketkit.budgets import Budget
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
-    from ticketkit.selection import Budget
 
     Batches = Iterable[tuple[Any, Any]]
     Loss = Callable[[Any, Any], torch.Tensor]

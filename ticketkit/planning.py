@@ -15,7 +15,7 @@ from ticketkit.tensorfile import DTYPES
 from ticketkit.tiling import Tiling
 
 if TYPE_CHECKING:
-    from ticketkit.selection import Budget
+    from ticketkit.budgets import Budget
 
 
 def plan(request: Request) -> dict[str, Any]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ticketkit.bits import Bits, count, pack
+from ticketkit.budgets import Budget
 from ticketkit.errors import PluginError, UnreachableSparsity, printable
 from ticketkit.mask import Mask
-from ticketkit.rescaled import Rescale, Rescaled
+from ticketkit.rescaled import Rescaled
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
 from ticketkit.sweep import Found, sweep, weight_of
@@ -29,23 +29,6 @@ from ticketkit.tiling import Booleans, Floats, Integers, Tiling
 _STEP = 2**17
 
 Block = Callable[[tuple[int, ...]], tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many weights to keep: in all, and of each layer where an allocation gives shares."""
-
-    total: int
-    shares: Mapping[str, int] | None = None
-    allow_empty_layers: bool = False
-    rescale: Rescale | None = None
-    """What an allocation makes of a layer's block scores before they are ranked among others'."""
-
-    def groups(self, names: Sequence[str]) -> list[tuple[list[str], int]]:
-        """The rankings to make: one over all layers, or one for each."""
-        if self.shares is None:
-            return [(list(names), self.total)]
-        return [([name], self.shares[name]) for name in names]
 
 
 def select_tiles(

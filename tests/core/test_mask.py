@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 from torch import nn
 from torch.nn.utils import prune
 
+from tests.samples import little_memory
 from ticketkit import InputError, Layer, Mask, MismatchError
 from ticketkit.bits import BlockBits, pack
 
@@ -234,6 +235,15 @@ def test_the_overlap_of_a_layer_is_that_of_a_mask_of_it_alone(given: list[Keeps]
     alone = {n: Mask({n: given[0][n]}).overlap(Mask({n: given[1][n]})) for n in a}
     assert a.layer_overlap(b) == b.layer_overlap(a) == alone
     assert a.kept_by_both(b) == {n: int((given[0][n] & given[1][n]).sum()) for n in a}
+
+
+def test_comparing_large_masks_takes_the_memory_of_one_layer() -> None:
+    names = [f"layer{index}" for index in range(16)]
+    block = BlockBits(Layer("w", (2**10, 2**10)), (1, 2**10), pack(np.arange(2**10) % 2 == 0))
+    one, other = Mask(dict.fromkeys(names, block)), Mask(dict.fromkeys(names, block))
+    with little_memory(2**20):  # of 2 MiB in each mask
+        assert one.overlap(other) == 1
+        assert set(one.layer_overlap(other).values()) == {1}
 
 
 def test_blocks_and_weights_combine() -> None:

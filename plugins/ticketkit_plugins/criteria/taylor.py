@@ -34,7 +34,14 @@ class Taylor(ticketkit.Criterion):
         sums = {n: torch.zeros_like(w.detach().abs(), dtype=_wide(w)) for n, w in weights.items()}
         count = 0
         for count, (inputs, targets) in enumerate(batches, 1):
-            value = loss(model(inputs), targets)
+            try:
+                outputs = model(inputs)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise ticketkit.UsageError(
+                    f"batch {count}: the network does not take its inputs: {reason}"
+                ) from error
+            value = loss(outputs, targets)
             gradients = torch.autograd.grad(value, tuple(weights.values()), allow_unused=True)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                 if gradient is None:  # the network does not use it

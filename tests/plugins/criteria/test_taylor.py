@@ -172,3 +172,14 @@ def test_a_gradient_that_is_not_finite_names_its_batch() -> None:
     told = r"batch \d: the gradient of .* is NaN or infinite"
     with pytest.raises(ticketkit.InputError, match=told):
         drawn(network(), loss=lambda outputs, targets: (outputs.sum() * 0).sqrt())
+
+
+def test_inputs_that_the_network_does_not_take_name_their_batch() -> None:
+    batches = [*cases.batches(), (torch.ones(5, 3, 6, 6), torch.ones(5).long())]
+    with pytest.raises(ticketkit.UsageError, match="batch 3: the network does not take its inputs"):
+        drawn(network(), batches=batches)
+
+
+def test_weights_that_cannot_be_ranked_are_told_before_any_data_is_read() -> None:
+    with pytest.raises(ticketkit.WeightsError, match="load weights first"):
+        drawn(network().to("meta"))
