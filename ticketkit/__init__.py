@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.bits import PackedBits
+    from ticketkit.budgets import Budget
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.drawing import draw
     from ticketkit.errors import (
@@ -43,14 +45,14 @@ if TYPE_CHECKING:
     )
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
-    from ticketkit.selection import Budget
+    from ticketkit.scoring import reader_of
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
     "Allocation": "parts",
     "BlockScheme": "parts",
-    "Budget": "selection",
+    "Budget": "budgets",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -63,6 +65,7 @@ _HOMES = {
     "Mask": "mask",
     "MismatchError": "errors",
     "OutputError": "errors",
+    "PackedBits": "bits",
     "PluginError": "errors",
     "Provenance": "ticket",
     "Round": "parts",
@@ -80,6 +83,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
+    "reader_of": "scoring",
 }
 
 __all__ = [
@@ -98,6 +102,7 @@ __all__ = [
     "Mask",
     "MismatchError",
     "OutputError",
+    "PackedBits",
     "PluginError",
     "Provenance",
     "Round",
@@ -115,6 +120,7 @@ __all__ = [
     "hookimpl",
     "load_ticket",
     "open_checkpoint",
+    "reader_of",
 ]
 
 

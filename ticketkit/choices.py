@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import dataclass
 from typing import cast
 
+from ticketkit.blame import blamed
 from ticketkit.errors import UsageError
 from ticketkit.options import resolve, spec_of
-from ticketkit.parts import Allocation, Criterion, Scheme, Strategy
+from ticketkit.parts import Allocation, Criterion, Scheme, Strategy, brings
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -52,3 +54,57 @@ class Parts:
     def specs(self) -> dict[str, str]:
         """The spec string of each part."""
         return {kind: spec_of(part) for kind, part in vars(self).items()}
+
+    def sparsity(self, asked: float | None) -> float:
+        """The sparsity to draw at: the one asked for, or the one that the scheme fixes."""
+        fixed, scheme = fixed_sparsity(self.scheme), spec_of(self.scheme)
+        if asked is None and fixed is None:
+            raise UsageError(
+                f"scheme {scheme} needs --sparsity (in Python sparsity=), the fraction to remove, "
+                "in [0, 1)"
+            )
+        if asked is not None:
+            check_sparsity(asked)
+            if fixed is None:
+                return float(asked)
+            if not math.isclose(asked, fixed):
+                raise UsageError(
+                    f"scheme {scheme} has a sparsity of its own, {fixed:.6g}; found {asked}"
+                )
+        return cast("float", fixed)
+
+    def spares(self, shape: tuple[int, ...]) -> str | None:
+        """Why the scheme spares a layer of this presented shape; None where it does not."""
+        with blamed(self.scheme):
+            reason = self.scheme.spares(shape)
+            if reason is not None and not (isinstance(reason, str) and reason):
+                raise TypeError(f"spares must return a reason or None, found {reason!r}")
+        return reason
+
+    def check_data(self, *, network: bool, batches: object, loss: object = None) -> None:
+        """Raise a `UsageError` unless batches are given just where the criterion looks at them."""
+        collects, criterion = brings(self.criterion, "collect"), spec_of(self.criterion)
+        if collects and not network:
+            raise UsageError(
+                f"criterion {criterion} needs a network and batches: draw in Python, with "
+                "ticketkit.draw(model, ..., batches=...)"
+            )
+        if collects and batches is None:
+            raise UsageError(
+                f"criterion {criterion} needs batches=, an iterable of (inputs, targets)"
+            )
+        if not collects and (batches, loss) != (None, None):
+            raise UsageError(
+                f"criterion {criterion} looks at no data: leave batches= and loss= out"
+            )
+
+
+def fixed_sparsity(scheme: Scheme) -> float | None:
+    """The one sparsity of a scheme that fixes it."""
+    with blamed(scheme):
+        fixed = scheme.sparsity
+        if fixed is None:
+            return None
+        if type(fixed) not in (int, float) or not 0 <= fixed < 1:
+            raise ValueError(f"its sparsity must be None or a number in [0, 1), found {fixed!r}")
+        return float(fixed)

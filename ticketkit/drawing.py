@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,26 +13,30 @@ import torch
 import ticketkit
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
+from ticketkit.budgets import Budget, budget_of
 from ticketkit.checkpoint import Checkpoint
-from ticketkit.choices import Parts, check_sparsity
+from ticketkit.choices import Parts
+from ticketkit.collecting import collect
 from ticketkit.digests import in_background
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
-from ticketkit.prunable import Survey, survey
+from ticketkit.prunable import survey
 from ticketkit.registry import catalogue
 from ticketkit.scoring import Scores
-from ticketkit.selection import Budget
-from ticketkit.sources import Source, source_of
+from ticketkit.sources import source_of
 from ticketkit.ticket import Provenance, Ticket
+
+if TYPE_CHECKING:
+    from ticketkit.parts import Batches, Loss
 
 
 def draw(
     model: torch.nn.Module | Checkpoint,
     *,
     scheme: str | Scheme,
-    sparsity: float,
+    sparsity: float | None = None,
     criterion: str | Criterion = "magnitude",
     allocation: str | Allocation = "global",
     strategy: str | Strategy = "omp",
@@ -40,26 +45,38 @@ def draw(
     exclude: Iterable[str] = (),
     allow_empty_layers: bool = False,
     digest: bool = False,
+    batches: Batches | None = None,
+    loss: Loss | None = None,
 ) -> Ticket:
     """Draw a ticket from a network or an open checkpoint, which is left alone.
 
-    `sparsity` is the fraction of the prunable weights to remove, in [0, 1). Parts are spec strings
-    (`"stripe:width=4"`) or instances. `include` and `exclude` are `fnmatch` globs over parameter
-    names. Unless `allow_empty_layers`, each layer keeps its best block. The source's digest is
-    recorded for a checkpoint, and for a network where `digest` asks for it.
+    `sparsity` is the fraction of the prunable weights to remove, in [0, 1); a scheme that has one
+    of its own, such as `"nm:n=2,m=4"`, needs none. Parts are spec strings or instances. `include`
+    and `exclude` are `fnmatch` globs over parameter names. Unless `allow_empty_layers`, each layer
+    keeps its best block. The source's digest is recorded for a checkpoint, and for a network where
+    `digest` asks for it. A criterion that looks at data, such as `"taylor"`, takes a network and
+    `batches`, which yields (inputs, targets); `loss(outputs, targets)` is a scalar, by default the
+    cross-entropy. The ticket's provenance does not record the data.
 
     Raises `UsageError` (an option without meaning, a sparsity out of reach), `InputError` (weights
     that cannot be ranked), `PluginError` (a part that fails), all of them `TicketkitError`.
     """
-    check_sparsity(sparsity)
-    seed = _whole("seed", seed)
     chosen = Parts.resolve(scheme, criterion, allocation, strategy)
+    sparsity = chosen.sparsity(sparsity)
+    seed = _whole("seed", seed)
     source = source_of(model)
     include, exclude = _globs(include), _globs(exclude)
-    found = survey(source.tensors(), include, exclude)
+    chosen.check_data(network=not isinstance(model, Checkpoint), batches=batches, loss=loss)
+    found = survey(source.tensors(), include, exclude, chosen.spares)
+    statistics = None
+    if batches is not None and isinstance(model, torch.nn.Module):
+        for layer in found.layers.values():
+            source.weight(layer)  # weights that cannot be ranked need no data
+        statistics = collect(chosen.criterion, model, found, batches, loss, seed)
+    scores = Scores(found.layers, source.weight, chosen.criterion, seed, statistics)
     recorded = source.digest if digest or isinstance(model, Checkpoint) else None
     with in_background(recorded) as hashed:
-        mask = _Job(source, found, chosen, float(sparsity), seed, bool(allow_empty_layers)).run()
+        mask = _Job(scores, chosen, sparsity, bool(allow_empty_layers)).run()
         sha256 = hashed()
     if not sparsity:
         warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
@@ -67,7 +84,7 @@ def draw(
         _warn_of_empty_layers(mask)
     provenance = Provenance(
         **chosen.specs(),
-        sparsity=float(sparsity),
+        sparsity=sparsity,
         seed=seed,
         include=include,
         exclude=exclude,
@@ -92,19 +109,13 @@ class _Job:
     """What a strategy works on; it sees `sparsity` and `select`."""
 
     def __init__(
-        self,
-        source: Source,
-        found: Survey,
-        chosen: Parts,
-        sparsity: float,
-        seed: int,
-        allow_empty_layers: bool,
+        self, scores: Scores, chosen: Parts, sparsity: float, allow_empty_layers: bool
     ) -> None:
         self.sparsity = sparsity
-        self._layers = found.layers
+        self._layers = scores.layers
         self._parts = chosen
         self._allow_empty_layers = allow_empty_layers
-        self._scores = Scores(found.layers, source.weight, chosen.criterion, seed)
+        self._scores = scores
 
     def run(self) -> Mask:
         """The mask of the strategy's last round."""
@@ -121,7 +132,7 @@ class _Job:
 
     def select(self, sparsity: float) -> Mask:
         """Score, allocate and select once: the mask of this sparsity."""
-        budget = budget_of(self._parts.allocation, self._layers, sparsity, self._allow_empty_layers)
+        budget = budget_of(self._parts, self._layers, sparsity, self._allow_empty_layers)
         with blamed(self._parts.scheme):
             mask = self._parts.scheme.select(self._scores, budget, None)
             if not isinstance(mask, Mask):
@@ -129,31 +140,6 @@ class _Job:
             _check_cover(mask, {name: layer.shape for name, layer in self._layers.items()})
             _check_budget(mask, budget)
         return Mask({name: _own(self._layers[name], mask) for name in mask})
-
-
-def budget_of(
-    allocation: Allocation, layers: Mapping[str, Layer], sparsity: float, allow_empty_layers: bool
-) -> Budget:
-    """What a sparsity keeps: n - round(sparsity * n) weights, shared as the allocation says."""
-
-    def keep(size: int) -> int:
-        return size - round(sparsity * size)
-
-    with blamed(allocation):
-        shares = allocation.budgets(dict(layers), keep)
-        if shares is None:
-            return Budget(keep(sum(x.size for x in layers.values())), None, allow_empty_layers)
-        if set(shares) != set(layers):
-            odd = sorted(set(shares) ^ set(layers))
-            raise ValueError(f"budgets must name every layer and no other; differs in {some(odd)}")
-        for name, share in shares.items():
-            size = layers[name].size
-            if type(share) is not int or not 0 <= share <= size:
-                raise ValueError(
-                    f"the budget of {printable(name)} must be a whole number from 0 to {size}, "
-                    f"found {share!r}"
-                )
-        return Budget(sum(shares.values()), shares, allow_empty_layers)
 
 
 def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -49,7 +49,8 @@ def ticketkit_schemes() -> Iterable[type[Scheme]]:  # type: ignore[empty-body]
             yield Stripe
 
     Each class becomes a scheme of its `name`: `--scheme stripe:width=4`. An error while a draw
-    asks for blocks ends that draw and names this plugin.
+    asks for blocks ends that draw and names this plugin. A scheme that is no tiling implements
+    `select`; one may fix its `sparsity`, and say which layers it `spares`: see `ticketkit.Scheme`.
     """
 
 
@@ -76,7 +77,8 @@ def ticketkit_criteria() -> Iterable[type[Criterion]]:  # type: ignore[empty-bod
             yield Square
 
     Each class becomes a criterion of its `name`: `--criterion square`. Scores of the wrong shape or
-    dtype, or not finite, and a changed weight, end the draw and name this plugin.
+    dtype, or not finite, and a changed weight, end the draw and name this plugin. A criterion that
+    needs data implements `collect` too, and finds in `context.statistic` what that returned.
     """
 
 
@@ -104,7 +106,8 @@ def ticketkit_allocations() -> Iterable[type[Allocation]]:  # type: ignore[empty
             yield SpareSmall
 
     Each class becomes an allocation of its `name`: `--allocation spare-small`. Budgets that leave
-    out a layer, or exceed one, end the draw and name this plugin.
+    out a layer, or exceed one, end the draw and name this plugin. An allocation that returns None,
+    for one ranking over all layers, may `rescale` each layer's scores before they are ranked.
     """
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ticketkit.bits import Bits, BlockBits, PackedBits, pack
+from ticketkit.bits import Bits, BlockBits, PackedBits, count, pack
 from ticketkit.errors import InputError, MismatchError, near, printable, some
 
 if TYPE_CHECKING:
@@ -104,8 +104,19 @@ class Mask(Mapping[str, "torch.Tensor"]):
 
     def overlap(self, other: Mask) -> float:
         """Intersection over union of what is kept; 1 for two masks that keep nothing."""
-        union = (self | other).kept
-        return (self & other).kept / union if union else 1.0
+        both = sum(self.kept_by_both(other).values())
+        return _overlap(self.kept, other.kept, both)
+
+    def layer_overlap(self, other: Mask) -> dict[str, float]:
+        """Intersection over union of what is kept of each parameter; 1 where both keep nothing."""
+        both = self.kept_by_both(other).items()
+        return {n: _overlap(self.packed(n).kept, other.packed(n).kept, kept) for n, kept in both}
+
+    def kept_by_both(self, other: Mask) -> dict[str, int]:
+        """How many weights of each parameter both masks keep."""
+        self._check_same(other)
+        pairs = ((name, entry, other._packed[name]) for name, entry in self._packed.items())
+        return {name: count(one.bits & two.bits) for name, one, two in pairs}
 
     def rename(self, prefix: str) -> Mask:
         """The same mask under `prefix + name`: to move a backbone's mask into a larger network."""
@@ -166,15 +177,31 @@ class Mask(Mapping[str, "torch.Tensor"]):
         )
 
     def _combined(self, other: Mask, operation: Callable[[Bits, Bits], Bits]) -> Mask:
-        if self.shapes != other.shapes:
-            differ = set(self.shapes.items()) ^ set(other.shapes.items())
-            names = sorted({name for name, _ in differ})
-            raise MismatchError(f"the masks cover different parameters: {some(names)}")
+        self._check_same(other)
         both = ((name, entry, other._packed[name]) for name, entry in self._packed.items())
         return Mask({name: PackedBits(a.shape, operation(a.bits, b.bits)) for name, a, b in both})
 
+    def _check_same(self, other: Mask) -> None:
+        """Raise a `MismatchError` that names the differences unless names and shapes agree."""
+        ours, theirs = self.shapes, other.shapes
+        if ours == theirs:
+            return
+        told = [
+            f"{name}: {list(ours[name])} and {list(theirs[name])}"
+            for name in ours
+            if name in theirs and ours[name] != theirs[name]
+        ]
+        told += [f"{name}: in the first alone" for name in ours if name not in theirs]
+        told += [f"{name}: in the second alone" for name in theirs if name not in ours]
+        raise MismatchError(f"the masks cover different parameters: {some(told)}")
+
     def _key(self) -> tuple[tuple[str, tuple[int, ...], bytes], ...]:
         return tuple((n, entry.shape, entry.bits.tobytes()) for n, entry in self._packed.items())
+
+
+def _overlap(one: int, other: int, both: int) -> float:
+    union = one + other - both
+    return both / union if union else 1.0
 
 
 def _packed(name: str, keep: Any) -> PackedBits | BlockBits:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import torch
 
+    from ticketkit.budgets import Budget
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
-    from ticketkit.selection import Budget
+
+    Batches = Iterable[tuple[Any, Any]]
+    Loss = Callable[[Any, Any], torch.Tensor]
 
 
 class Part(ABC):
@@ -26,11 +29,34 @@ class Part(ABC):
     name: ClassVar[str]
 
 
+def brings(part: Part, method: str) -> bool:
+    """Whether a part has an optional method of its kind, such as a criterion's `collect`."""
+    kind = next(base for base in type(part).__mro__ if Part in base.__bases__)
+    return getattr(type(part), method) is not getattr(kind, method)
+
+
 class Scheme(Part):
     """Which weights live and die together?
 
     Most schemes are tilings: write a `BlockScheme`. Anything else selects by itself.
     """
+
+    @property
+    def sparsity(self) -> float | None:
+        """The one sparsity of a scheme that fixes it, the same in each layer; None for any other.
+
+        Such a scheme needs no sparsity from its user, who may ask for no other one. It meets no
+        allocation that would share otherwise: its budget is n - round(sparsity * n) of each layer.
+        """
+        return None
+
+    def spares(self, shape: tuple[int, ...]) -> str | None:
+        """Why a layer of this shape, (out, in/groups, *kernel), cannot be cut; None where it can.
+
+        A draw spares such a layer and tells the reason: it is in no mask and in no count of
+        prunable weights.
+        """
+        return None
 
     @abstractmethod
     def select(
@@ -39,9 +65,11 @@ class Scheme(Part):
         """Choose what to keep.
 
         `scores` maps each layer's name to its scores, shape (out, in/groups, *kernel); reading one
-        computes it, so hold one at a time. `budget.total` weights are kept at most, and
-        `budget.shares[name]` of each layer where there are shares. Positions outside `within` were
-        removed earlier and must stay removed. Return a mask over the same names and shapes.
+        computes it, so hold one at a time, or read it in pieces with `ticketkit.reader_of`.
+        `budget.total` weights are kept at most, and `budget.shares[name]` of each layer where there
+        are shares. Where there is a `budget.rescale`, rank what it makes of each layer's scores, or
+        raise a `UsageError`. Positions outside `within` were removed earlier and must stay removed.
+        Return a mask over the same names and shapes.
         """
 
 
@@ -78,6 +106,8 @@ class Context:
     """The parameter's name."""
     seed: int
     """The seed of the draw."""
+    statistic: torch.Tensor | None = None
+    """What `collect` found for this parameter, in the weight's shape; None for other criteria."""
 
     @property
     def generator(self) -> torch.Generator:
@@ -99,12 +129,25 @@ class Criterion(Part):
 
     elementwise: ClassVar[bool] = True
     """Whether a score depends on its weight alone. Such a criterion is called on flat pieces of a
-    layer, and on samples; any other gets whole layers, shape (out, in/groups, *kernel)."""
+    layer, and on samples; any other, and one that collects, gets whole layers, shape
+    (out, in/groups, *kernel)."""
 
     @abstractmethod
     def score(self, weight: torch.Tensor, context: Context) -> torch.Tensor:
         """Finite floating scores of the weight's shape. The weight is float32 or float64, on the
         CPU, and is not to be changed."""
+
+    def collect(
+        self, model: torch.nn.Module, batches: Batches, loss: Loss
+    ) -> Mapping[str, torch.Tensor]:
+        """Optional: look at data, once a draw; `score` then finds it as `context.statistic`.
+
+        `batches` yields (inputs, targets); `loss(outputs, targets)` is a scalar. Return a finite
+        floating tensor of its own shape for each parameter, by name. The network is in eval mode,
+        its parameters without gradients and none of them frozen; what it was before is restored
+        afterwards. Its weights and statistics are not to be changed.
+        """
+        raise NotImplementedError
 
 
 class Allocation(Part):
@@ -125,6 +168,14 @@ class Allocation(Part):
         `layers` tells each layer's `shape` and `size`; `keep(n)` is how many of n weights the
         asked sparsity keeps, rounded as torch.nn.utils.prune does.
         """
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        """Optional: make one layer's scores comparable with those of other layers.
+
+        `scores` holds a score for each block of the layer, in float64 and one dimension. Return as
+        many finite ones in the same order: none may overtake another, and equals stay equal.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -16,24 +16,23 @@ from ticketkit.tensorfile import DTYPES
 from ticketkit.tiling import Tiling
 
 if TYPE_CHECKING:
-    from ticketkit.selection import Budget
+    from ticketkit.budgets import Budget
 
 
 def plan(request: Request) -> dict[str, Any]:
     """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
     chosen = check_request(request)
-    from ticketkit.drawing import budget_of
+    from ticketkit.budgets import budget_of
 
     checkpoint = open_checkpoint(request.input, request.checkpoint_key)
-    found = survey(checkpoint.tensors(), request.include, request.exclude)
+    found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
     for name in found.layers:
         if not checkpoint.is_floating(name):
             dtype = checkpoint.dtypes[name]
             raise cannot_rank(name, DTYPES.get(dtype, dtype))
     tilings = _tilings(chosen.scheme, found)
-    budget = budget_of(
-        chosen.allocation, found.layers, request.sparsity, request.allow_empty_layers
-    )
+    sparsity = chosen.sparsity(request.sparsity)
+    budget = budget_of(chosen, found.layers, sparsity, request.allow_empty_layers)
     _check_reachable(tilings, budget)
     return {
         "schema": "ticketkit.plan/1",
@@ -41,7 +40,7 @@ def plan(request: Request) -> dict[str, Any]:
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         "parts": chosen.specs(),
-        "sparsity": {"requested": request.sparsity},
+        "sparsity": {"requested": sparsity},
         "counts": {**vars(found.counts), "kept_at_most": budget.total},
         "layers": [
             {"name": n, "shape": list(x.shape), "weights": x.size, "blocks": tilings[n].count}

@@ -10,16 +10,11 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from ticketkit.computed import computed_from
 from ticketkit.errors import InputError, UsageError, WeightsError, near, printable, some
 from ticketkit.layer import Layer
-
-if TYPE_CHECKING:
-    import torch
 
 HEAD = "the task head, which is replaced downstream"
 _HEAD_NAMES = {"fc", "_fc", "classifier", "head", "heads", "lm_head", "output"}
@@ -68,12 +63,16 @@ class Survey:
 
 
 def survey(
-    tensors: Iterable[Tensor], include: Iterable[str] = (), exclude: Iterable[str] = ()
+    tensors: Iterable[Tensor],
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    spares: Callable[[tuple[int, ...]], str | None] = lambda shape: None,
 ) -> Survey:
     """Decide what is pruned: the prunable weights and what `include` names, less `exclude`.
 
-    Both are `fnmatch` globs over parameter names. Raises an `InputError` for tensors that a weight
-    is computed from, unless they are excluded, and one that lists what was spared where nothing is
+    Both are `fnmatch` globs over parameter names. `spares` says why a layer of a presented shape
+    cannot be cut all the same. Raises an `InputError` for tensors that a weight is computed from,
+    unless they are excluded, and one that lists what was spared where nothing is
     left.
     """
     found = {tensor.name: tensor for tensor in sorted(tensors, key=lambda t: t.name)}
@@ -84,9 +83,13 @@ def survey(
     spared: dict[str, str] = {}
     for tensor in found.values():
         reason = _reason(tensor, head, included, excluded)
-        if reason is None and tensor.size:
-            layers[tensor.name] = Layer.of(tensor.name, tensor.shape, tensor.transposed)
-        elif len(tensor.shape) >= 2:
+        wanted = reason is None and tensor.size > 0
+        if wanted:
+            layer = Layer.of(tensor.name, tensor.shape, tensor.transposed)
+            reason = spares(layer.shape)
+        if wanted and reason is None:
+            layers[tensor.name] = layer
+        elif wanted or len(tensor.shape) >= 2:
             spared[tensor.name] = reason or "it has no elements"
     if not layers:
         told = [f"{name} ({reason})" for name, reason in spared.items()]
@@ -128,27 +131,6 @@ def cannot_rank(name: str, dtype: str) -> WeightsError:
 def is_buffer(name: str) -> bool:
     """Whether a tensor of a file holds normalisation statistics, which are not parameters."""
     return name.rpartition(".")[2] in _BUFFERS
-
-
-def of_network(model: torch.nn.Module) -> list[Tensor]:
-    """The parameters of a network, told apart by the modules that own them."""
-    roles = _roles(model)
-    buffers = (name for name, _ in model.named_buffers(remove_duplicate=False))
-    names: dict[int, list[str]] = {}
-    parameters: dict[int, torch.nn.Parameter] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-        parameters[id(parameter)] = parameter
-    calls = computed_from([*buffers, *(name for each in names.values() for name in each)])
-    tensors = []
-    for key, parameter in parameters.items():
-        first, *others = sorted(names[key])
-        reason, transposed = roles.get(key, ("not a parameter of a module", None))
-        _check_initialized(first, parameter)
-        undo = next((calls[name] for name in names[key] if name in calls), None)
-        shape = tuple(parameter.shape)
-        tensors.append(Tensor(first, shape, reason, transposed, tuple(others), undo))
-    return tensors
 
 
 def find_head(names: Iterable[str]) -> str | None:
@@ -208,40 +190,6 @@ def _reason(tensor: Tensor, head: str | None, included: set[str], excluded: set[
     return HEAD if head in (tensor.name, *tensor.aliases) else tensor.reason
 
 
-Role = tuple[str | None, int | None]
-"""Why a parameter is spared (None: it is prunable), and the groups of a transposed convolution."""
-
-
-def _roles(model: torch.nn.Module) -> dict[int, Role]:
-    roles: dict[int, Role] = {}
-    for path, module in model.named_modules():
-        _check_whole(path, module)
-        for attribute, parameter in module.named_parameters(recurse=False):
-            role = _role(module, attribute)
-            known = roles.get(id(parameter), role)
-            # A tied weight is pruned only where each of its owners would have it pruned.
-            reasons = sorted({reason for reason, _ in (known, role) if reason})
-            tied = "tied to " if known[0] != role[0] else ""
-            transposed = role[1] if role == known else None
-            roles[id(parameter)] = (tied + reasons[0] if reasons else None, transposed)
-    return roles
-
-
-def _role(module: torch.nn.Module, attribute: str) -> Role:
-    from torch import nn
-    from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-
-    if isinstance(module, _ConvNd | nn.Linear) and attribute == "weight":
-        return None, module.groups if isinstance(module, _ConvTransposeNd) else None
-    if isinstance(module, nn.MultiheadAttention) and attribute.endswith("proj_weight"):
-        return None, None
-    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-        return "an embedding", None
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return "a recurrent layer", None
-    return "neither a convolution nor a linear layer", None
-
-
 def _check_plain(tensors: Iterable[Tensor]) -> None:
     """Refuse what a weight is computed from: zeros in it would be none in the weight."""
     calls: dict[str, list[str]] = {}
@@ -251,21 +199,3 @@ def _check_plain(tensors: Iterable[Tensor]) -> None:
     told = [f"{some(names, 3)} (undo that by {call})" for call, names in calls.items()]
     if told:
         raise InputError(f"weights are computed from {'; '.join(told)}; --exclude spares them")
-
-
-def _check_whole(path: str, module: torch.nn.Module) -> None:
-    """Refuse weights that lie in pieces in many processes."""
-    where = printable(path) or "the network"
-    fsdp = type(module).__name__ == "FullyShardedDataParallel"
-    if fsdp or any(hasattr(p, "full_tensor") for p in module.parameters(recurse=False)):
-        raise InputError(
-            f"{where}: sharded weights; gather them first with torch.distributed.checkpoint."
-            "state_dict.get_model_state_dict and StateDictOptions(full_state_dict=True)"
-        )
-
-
-def _check_initialized(name: str, parameter: torch.Tensor) -> None:
-    from torch.nn.parameter import is_lazy
-
-    if is_lazy(parameter):
-        raise InputError(f"{printable(name)}: a lazy layer without a shape; run one forward first")

@@ -32,7 +32,8 @@ class Request:
     output: Path | None
     """Where the pruned checkpoint goes; None for none."""
     ticket: Path
-    sparsity: float
+    sparsity: float | None
+    """None for a scheme that has one of its own."""
     scheme: str = "unstructured"
     criterion: str = "magnitude"
     allocation: str = "global"
@@ -52,7 +53,7 @@ class Request:
 
 def prune(request: Request) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done."""
-    check_request(request)
+    chosen = check_request(request)
     check_absent(request.outputs, force=request.force)
     with contextlib.ExitStack() as stack:
         # The checkpoint is placed last: the ticket can be drawn again from what was there before.
@@ -65,7 +66,7 @@ def prune(request: Request) -> dict[str, Any]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             ticket = _drawn(request, checkpoint)
-        spared = survey(checkpoint.tensors(), request.include, request.exclude).spared
+        found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
         ticket.write(ticket_place)
@@ -77,7 +78,7 @@ def prune(request: Request) -> dict[str, Any]:
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
-        "spared": [{"name": name, "reason": reason} for name, reason in spared.items()],
+        "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
     }
 
@@ -122,11 +123,14 @@ def apply(
 def check_request(request: Request) -> Parts:
     """The parts asked for; an error for what is wrong with a request before anything is read."""
     # The catalogue, which `apply` has no use for.
-    from ticketkit.choices import Parts, check_sparsity
+    from ticketkit.choices import Parts
 
     check_files(request.input, request.output, request.outputs)
-    check_sparsity(request.sparsity)
-    return Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
+    parts = (request.scheme, request.criterion, request.allocation, request.strategy)
+    chosen = Parts.resolve(*parts)
+    chosen.sparsity(request.sparsity)
+    chosen.check_data(network=False, batches=None)
+    return chosen
 
 
 def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:

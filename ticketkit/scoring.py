@@ -19,6 +19,10 @@ from ticketkit.tiling import PIECE, Floats, Integers
 class Reader(Protocol):
     """The scores of one layer, flat in C order of its presented shape, as float32 or float64."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The presented shape, (out, in/groups, *kernel)."""
+
     def read(self, start: int, stop: int) -> Floats:
         """The scores of elements [start, stop)."""
 
@@ -38,11 +42,13 @@ class Scores(Mapping[str, torch.Tensor]):
         weight: Callable[[Layer], torch.Tensor],
         criterion: Criterion,
         seed: int,
+        statistics: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.layers = {name: layers[name] for name in sorted(layers)}
         self._weight = weight
         self._criterion = criterion
         self._seed = seed
+        self._statistics = statistics or {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         layer = self.layers[name]
@@ -57,9 +63,12 @@ class Scores(Mapping[str, torch.Tensor]):
     def reader(self, name: str) -> Reader:
         """Read one layer's scores in pieces."""
         layer = self.layers[name]
-        ask = _Question(self._criterion, layer, self._seed)
+        statistic = self._statistics.get(name)
+        if statistic is not None:
+            statistic = layer.present(statistic)
+        ask = _Question(self._criterion, layer, Context(name, self._seed, statistic))
         weight = self._weight(layer)
-        if self._criterion.elementwise:
+        if self._criterion.elementwise and statistic is None:
             return _Elementwise(ask, layer.present(weight).reshape(-1))
         whole = _ranked(layer.present(weight))
         if not _finite(whole):
@@ -71,7 +80,7 @@ def reader_of(scores: Mapping[str, torch.Tensor], name: str) -> Reader:
     """The reader of one layer, from `Scores` or from plain tensors."""
     if isinstance(scores, Scores):
         return scores.reader(name)
-    return TensorReader(_checked(scores[name], scores[name].shape, f"scores of {printable(name)}"))
+    return TensorReader(checked(scores[name], scores[name].shape, f"scores of {printable(name)}"))
 
 
 def shape_of(scores: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...]:
@@ -83,6 +92,7 @@ class TensorReader:
     """Scores that are there as a whole."""
 
     def __init__(self, scores: torch.Tensor) -> None:
+        self.shape = tuple(scores.shape)
         self._flat: Floats = scores.contiguous().reshape(-1).numpy()
 
     def read(self, start: int, stop: int) -> Floats:
@@ -96,6 +106,7 @@ class _Elementwise:
     """Scores that are computed from the weights piece by piece."""
 
     def __init__(self, ask: _Question, flat: torch.Tensor) -> None:
+        self.shape = ask.layer.shape
         self._ask = ask
         self._flat = flat
 
@@ -120,24 +131,24 @@ class _Elementwise:
 class _Question:
     """One criterion asked about one layer, its answer checked."""
 
-    def __init__(self, criterion: Criterion, layer: Layer, seed: int) -> None:
+    def __init__(self, criterion: Criterion, layer: Layer, context: Context) -> None:
         self.layer = layer
         self._criterion = criterion
-        self._context = Context(layer.name, seed)
+        self._context = context
 
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
-        before = _version(weight)
+        before = version(weight)
         with blamed(self._criterion):
             scores = self._criterion.score(weight, self._context)
-            if _version(weight) != before:
+            if version(weight) != before:
                 raise ValueError(f"{self} changed the weights it was given to score")
-            return _checked(scores, weight.shape, self)
+            return checked(scores, weight.shape, self)
 
     def __str__(self) -> str:
         return f"score for {printable(self.layer.name)}"
 
 
-def _version(weight: torch.Tensor) -> int:
+def version(weight: torch.Tensor) -> int:
     """How often the weight was changed in place, as far as torch counts it."""
     return 0 if weight.is_inference() else weight._version
 
@@ -164,8 +175,8 @@ def _refuse(weight: torch.Tensor, name: str) -> NoReturn:
     )
 
 
-def _checked(scores: object, shape: torch.Size, what: object) -> torch.Tensor:
-    """Scores as a CPU float32 or float64 tensor of the right shape, all finite."""
+def checked(scores: object, shape: torch.Size, what: object) -> torch.Tensor:
+    """What a part returned, as a CPU float32 or float64 tensor of this shape, all of it finite."""
     if not isinstance(scores, torch.Tensor):
         raise TypeError(f"{what} returned {type(scores).__name__}, where a tensor was expected")
     if scores.shape != shape:
@@ -176,5 +187,5 @@ def _checked(scores: object, shape: torch.Size, what: object) -> torch.Tensor:
         raise TypeError(f"{what} returned {scores.dtype}, where a floating dtype was expected")
     scores = _ranked(scores)
     if not _finite(scores):
-        raise ValueError(f"{what} returned NaN or infinite scores")
+        raise ValueError(f"{what} returned NaN or infinite numbers")
     return scores

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ticketkit.bits import Bits, count, pack
+from ticketkit.budgets import Budget
 from ticketkit.errors import PluginError, UnreachableSparsity, printable
 from ticketkit.mask import Mask
 from ticketkit.radix import kth_highest
+from ticketkit.rescaled import Rescaled
 from ticketkit.sampling import Sample
 from ticketkit.scoring import reader_of, shape_of
 from ticketkit.sweep import Found, sweep, weight_of
@@ -31,21 +32,6 @@ _STEP = 2**17
 Block = Callable[[tuple[int, ...]], tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How many weights to keep: in all, and of each layer where an allocation gives shares."""
-
-    total: int
-    shares: Mapping[str, int] | None = None
-    allow_empty_layers: bool = False
-
-    def groups(self, names: Sequence[str]) -> list[tuple[list[str], int]]:
-        """The rankings to make: one over all layers, or one for each."""
-        if self.shares is None:
-            return [(list(names), self.total)]
-        return [([name], self.shares[name]) for name in names]
-
-
 def select_tiles(
     block: Block,
     scores: Mapping[str, torch.Tensor],
@@ -54,11 +40,12 @@ def select_tiles(
 ) -> Mask:
     """Keep the best blocks: the longest prefix of the ranking that fits the budget.
 
-    `block(shape)` is the size of a block in a layer of that presented shape. Each layer's best
-    block stands at the front of the ranking unless the budget allows empty layers. Positions
-    outside `within` are in no block. All shapes are presented ones.
+    Blocks are ranked by their mean score, or by what `budget.rescale` makes of it. `block(shape)`
+    is the size of a block in a layer of that presented shape. Each layer's best block stands at the
+    front of the ranking unless the budget allows empty layers. Positions outside `within` are in no
+    block. All shapes are presented ones.
     """
-    layers = {name: _tiled(name, block, scores, within) for name in sorted(scores)}
+    layers = {name: _tiled(name, block, scores, budget, within) for name in sorted(scores)}
     unreachable: list[UnreachableSparsity] = []
     for names, keep in budget.groups(list(layers)):
         if not keep and budget.total and budget.allow_empty_layers:
@@ -77,12 +64,18 @@ def select_tiles(
 
 
 def _tiled(
-    name: str, block: Block, scores: Mapping[str, torch.Tensor], within: Mask | None
+    name: str,
+    block: Block,
+    scores: Mapping[str, torch.Tensor],
+    budget: Budget,
+    within: Mask | None,
 ) -> Tiled:
     shape = shape_of(scores, name)
-    return Tiled(
-        name, Tiling.of(name, shape, block(shape)), within.packed(name) if within else None
-    )
+    tiling = Tiling.of(name, shape, block(shape))
+    left = within.packed(name) if within else None
+    if budget.rescale is None:
+        return Tiled(name, tiling, left)
+    return Rescaled(name, tiling, left, budget.rescale)
 
 
 def _rank(

@@ -12,7 +12,8 @@ from ticketkit.digests import digest_of
 from ticketkit.errors import UsageError, WeightsError, printable
 from ticketkit.layer import Layer
 from ticketkit.mask import unwrap
-from ticketkit.prunable import Tensor, cannot_rank, of_network
+from ticketkit.prunable import Tensor, cannot_rank
+from ticketkit.roles import of_network
 from ticketkit.torchfile import dtype_name, raw_of
 
 

@@ -54,7 +54,6 @@ def test_without_arguments_the_help_is_printed(cli: Cli) -> None:
         (["--nothing"], "No such option"),
         (["show"], "Missing argument 'FILE'"),
         (["show", "a", "b"], "unexpected extra argument"),
-        (["prune", "x.pt"], "Missing option '--sparsity'"),
         (["prune", "x.pt", "--sparsity", "0.5", "--seed", "x"], "'x' is not a valid integer"),
         (["show", "-"], "a file of tensors is read and written in place, not as a stream"),
         (["prune", "x.pt", "--sparsity", "0.5", "-o", "-"], "not as a stream"),

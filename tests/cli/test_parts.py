@@ -46,7 +46,7 @@ def test_every_part_is_listed_with_its_kind_and_what_it_does(cli: Cli) -> None:
     lines = result.out.splitlines()
     assert lines[0].split() == ["kind", "name", "distribution", "what", "it", "does"]
     assert "scheme      unstructured  ticketkit     Single weights." in lines
-    assert len(lines) == 10
+    assert len(lines) == 14
 
 
 def test_a_part_shows_its_documentation(cli: Cli) -> None:
@@ -75,8 +75,9 @@ def test_an_unknown_part_lists_the_near_ones(cli: Cli) -> None:
     result = cli("parts", "kernl")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "error: no part is named 'kernl'; choose from channel, global, kernel, magnitude, omp, "
-        "random, row, uniform, unstructured; did you mean 'kernel'?\n"
+        "error: no part is named 'kernl'; choose from channel, erk, global, kernel, lamp, "
+        "magnitude, nm, omp, random, row, taylor, uniform, unstructured; did you "
+        "mean 'kernel' or 'erk'?\n"
     )
 
 

@@ -566,8 +566,8 @@ def test_spared_layers_are_told_with_the_reason(cli: Cli, folder: Path) -> None:
     [
         (
             ["--scheme", "rows"],
-            "unknown scheme 'rows'; choose from channel, kernel, row, unstructured; did you mean "
-            "'row'?",
+            "unknown scheme 'rows'; choose from channel, kernel, nm, row, unstructured; did you "
+            "mean 'row'?",
         ),
         (["--criterion", "x"], "unknown criterion 'x'; choose from magnitude, random"),
         (["--allocation", "globl"], "unknown allocation 'globl'"),
@@ -654,3 +654,46 @@ def test_globs_are_over_the_names_of_the_bare_network(cli: Cli, folder: Path) ->
         "attention.in_proj_weight",
         "block.weight",
     ]
+
+
+# --- schemes of one sparsity, criteria that look at data
+
+
+def test_a_scheme_of_one_sparsity_needs_none_and_names_what_it_spares(
+    cli: Cli, folder: Path
+) -> None:
+    save(state(), folder, "safetensors")
+    result = cli("prune", "model.safetensors", "--scheme", "nm")
+    assert result.status == 0, result.err
+    assert "\nspared (27 weights an output, no multiple of 4): stem.weight\n" in result.out
+    assert "prunable weights                     0.500000  0.500000  56 of 112\n" in result.out
+    document = cli("prune", "model.safetensors", "--scheme", "nm", "--dry-run", "--json").document
+    assert document["sparsity"] == {"requested": 0.5}
+    assert document["counts"]["prunable"] == 112
+    assert document["counts"]["kept_at_most"] == 56
+    assert {layer["name"] for layer in document["layers"]} == set(PRUNABLE) - {"stem.weight"}
+    reason = "27 weights an output, no multiple of 4"
+    assert {"name": "stem.weight", "reason": reason} in document["spared"]
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ([], 2, "scheme unstructured needs --sparsity (in Python sparsity=), the fraction to rem"),
+        (["--scheme", "nm", "--sparsity", "0.6"], 2, "scheme nm:n=2,m=4 has a sparsity of its own"),
+        (["--scheme", "nm:n=5"], 2, "nm keeps n of every m weights, whole numbers with 1 <= n <="),
+        (["--scheme", "nm", "--allocation", "erk"], 2, "scheme nm:n=2,m=4 removes 0.5 of each la"),
+        (["--scheme", "nm", "--allocation", "lamp"], 2, "scheme nm:n=2,m=4 removes 0.5 of each l"),
+        (["--scheme", "nm:n=1,m=7"], 3, "nothing to prune: spared attention.in_proj_weight (4 we"),
+        (["--sparsity", "0.5", "--criterion", "taylor"], 2, "criterion taylor needs a network an"),
+    ],
+)
+def test_what_a_part_cannot_do_is_told(
+    options: list[str], status: int, message: str, dry: tuple[str, ...], cli: Cli, folder: Path
+) -> None:
+    save(state(), folder, "zip")
+    result = cli("prune", "model.pt", *options, *dry)
+    assert (result.status, result.out) == (status, "")
+    assert result.err.startswith(f"error: {message}")
+    assert names(folder) == ["model.pt"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -109,6 +110,58 @@ class Coarse(Pairs):
         return super().select(rounded, budget, within)
 
 
+class Half(ticketkit.Scheme):
+    """Half of each layer, every second weight."""
+
+    name = "half"
+
+    @property
+    def sparsity(self) -> float | None:
+        return 0.5
+
+    def spares(self, shape: Shape) -> str | None:
+        return "an odd number of weights" if math.prod(shape) % 2 else None
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        return self._every(2, scores)
+
+    def _every(self, step: int, scores: Scores) -> ticketkit.Mask:
+        places = {n: torch.arange(s.numel()).reshape(s.shape) for n, s in scores.items()}
+        return ticketkit.Mask({name: place % step == 0 for name, place in places.items()})
+
+
+class MissesItsSparsity(Half):
+    """Keeps a quarter."""
+
+    def select(self, scores: Scores, budget: ticketkit.Budget, within: Within) -> ticketkit.Mask:
+        return self._every(4, scores)
+
+
+class FixesAPercentage(Half):
+    """Takes sparsity for a percentage."""
+
+    @property
+    def sparsity(self) -> float | None:
+        return 50
+
+
+class SparesForNoReason(Half):
+    """Answers yes or no."""
+
+    def spares(self, shape: Shape) -> Any:
+        return math.prod(shape) % 2 == 1
+
+
+class SparesBySize(Half):
+    """Spares no shape twice."""
+
+    seen: ClassVar[list[Shape]] = []
+
+    def spares(self, shape: Shape) -> str | None:
+        self.seen.append(shape)
+        return "it was asked before" if len(self.seen) % 3 == 0 else super().spares(shape)
+
+
 class Criterion(ticketkit.Criterion):
     """The absolute value."""
 
@@ -182,6 +235,74 @@ class Positional(Criterion):
 
     def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
         return -torch.arange(weight.numel(), dtype=weight.dtype).reshape(weight.shape)
+
+
+class Gradient(Criterion):
+    """The magnitude of the gradient."""
+
+    elementwise = False
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        assert context.statistic is not None
+        return context.statistic.abs()
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        found = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+        for inputs, targets in batches:
+            value = loss(model(inputs), targets)
+            gradients = torch.autograd.grad(value, list(model.parameters()))
+            for total, gradient in zip(found.values(), gradients, strict=True):
+                total += gradient
+        return found
+
+
+class CollectsNothing(Gradient):
+    """Collects in vain."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        return {}
+
+
+class CollectsNumbers(Gradient):
+    """A number for each parameter."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        return {n: g.sum() for n, g in super().collect(model, batches, loss).items()}
+
+
+class CollectsNan(Gradient):
+    """The logarithm of the gradient."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        return {n: g.log() for n, g in super().collect(model, batches, loss).items()}
+
+
+class Trains(Gradient):
+    """Takes a step."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        found = super().collect(model, batches, loss)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.sub_(found[name])
+        return found
+
+
+class Backward(Gradient):
+    """Leaves gradients behind."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        for inputs, targets in batches:
+            loss(model(inputs), targets).backward()
+        return {name: p.grad for name, p in model.named_parameters()}
+
+
+class CollectsLots(Gradient):
+    """Adds noise."""
+
+    def collect(self, model: torch.nn.Module, batches: Any, loss: Any) -> dict[str, Any]:
+        found = super().collect(model, batches, loss)
+        return {n: g + g.new_tensor(random.random()) for n, g in found.items()}
 
 
 class Counts(Criterion):
@@ -269,3 +390,48 @@ class TakesLayersOut(Uniform):
         shares = super().budgets(layers, keep)
         dict.clear(layers)  # type: ignore[arg-type]
         return shares
+
+
+class Doubles(Uniform):
+    """One ranking of doubled scores."""
+
+    def budgets(self, layers: Layers, keep: Keep) -> Any:
+        return None
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return 2 * scores
+
+
+class RescalesToLogarithms(Doubles):
+    """Logarithms, which zeros have none of."""
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.log()
+
+
+class RescalesToOne(Doubles):
+    """The best."""
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores[-1:]
+
+
+class RescalesToIntegers(Doubles):
+    """Steps."""
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.long()
+
+
+class RescalesUpsideDown(Doubles):
+    """The lower the better."""
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return -scores
+
+
+class RescalesToRanks(Doubles):
+    """Places in the order, which makes equal scores unequal."""
+
+    def rescale(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.argsort(stable=True).argsort().to(scores.dtype)

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 from torch import nn
 from torch.nn.utils import prune
 
+from tests.samples import little_memory
 from ticketkit import InputError, Layer, Mask, MismatchError
 from ticketkit.bits import BlockBits, pack
 
@@ -227,6 +228,24 @@ def test_overlap_is_the_intersection_over_the_union(given: list[Keeps]) -> None:
     assert Mask(a).overlap(Mask(a)) == 1
 
 
+@LAW
+@given(keeps(2))
+def test_the_overlap_of_a_layer_is_that_of_a_mask_of_it_alone(given: list[Keeps]) -> None:
+    a, b = Mask(given[0]), Mask(given[1])
+    alone = {n: Mask({n: given[0][n]}).overlap(Mask({n: given[1][n]})) for n in a}
+    assert a.layer_overlap(b) == b.layer_overlap(a) == alone
+    assert a.kept_by_both(b) == {n: int((given[0][n] & given[1][n]).sum()) for n in a}
+
+
+def test_comparing_large_masks_takes_the_memory_of_one_layer() -> None:
+    names = [f"layer{index}" for index in range(16)]
+    block = BlockBits(Layer("w", (2**10, 2**10)), (1, 2**10), pack(np.arange(2**10) % 2 == 0))
+    one, other = Mask(dict.fromkeys(names, block)), Mask(dict.fromkeys(names, block))
+    with little_memory(2**20):  # of 2 MiB in each mask
+        assert one.overlap(other) == 1
+        assert set(one.layer_overlap(other).values()) == {1}
+
+
 def test_blocks_and_weights_combine() -> None:
     blocks = BlockBits(Layer("w", (2, 3)), (1, 3), pack(np.array([False, True])))
     assert Mask({"w": blocks}) & Mask({"w": KEEP}) == Mask({"w": KEEP})
@@ -235,7 +254,7 @@ def test_blocks_and_weights_combine() -> None:
 
 @pytest.mark.parametrize("other", [Mask({"v": KEEP}), Mask({"w": KEEP.t()}), Mask({})])
 def test_masks_of_different_parameters_do_not_combine(other: Mask) -> None:
-    for combine in (Mask.__and__, Mask.__or__, Mask.overlap):
+    for combine in (Mask.__and__, Mask.__or__, Mask.overlap, Mask.layer_overlap):
         with pytest.raises(MismatchError, match=r"different parameters: .*w"):
             combine(Mask({"w": KEEP}), other)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from torch.nn.utils import prune
 
 import ticketkit
 from ticketkit.checkpoint import open_checkpoint
-from ticketkit.prunable import HEAD, Survey, by_name, find_head, of_network, survey
+from ticketkit.prunable import HEAD, Survey, by_name, find_head, survey
+from ticketkit.roles import of_network
 
 
-def surveyed(network: nn.Module, **globs: tuple[str, ...]) -> Survey:
+def surveyed(network: nn.Module, **globs: Any) -> Survey:
     return survey(of_network(network), **globs)
 
 
@@ -203,11 +205,6 @@ def test_an_included_tied_embedding_is_masked_once_under_both_names() -> None:
     assert zeros == mask.size - mask.kept == 20
 
 
-def test_a_lazy_layer_asks_for_a_forward_pass() -> None:
-    with pytest.raises(ticketkit.InputError, match="run one forward first"):
-        surveyed(nn.Sequential(nn.LazyLinear(3)))
-
-
 def test_empty_layers_are_skipped() -> None:  # fault row 27
     network = nn.Sequential(nn.Linear(1, 1), nn.Linear(3, 3))
     network[0].weight = nn.Parameter(torch.empty(0, 3))
@@ -254,3 +251,20 @@ def test_weights_computed_from_others_are_refused_in_a_file_as_in_a_network_unle
         with pytest.raises(ticketkit.InputError, match="weights are computed from"):
             survey(tensors, exclude=names[1:])
         assert list(survey(tensors, exclude=names).layers) == ["1.weight"]
+
+
+def test_a_layer_that_a_scheme_cannot_cut_is_spared_for_its_reason() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), nn.ConvTranspose2d(4, 6, 3, groups=2))
+    seen = []
+
+    def spares(shape: tuple[int, ...]) -> str | None:
+        seen.append(shape)
+        return "of two dimensions" if len(shape) == 2 else None
+
+    found = surveyed(network, spares=spares)
+    assert seen == [(3, 3), (6, 2, 3, 3)]  # presented ones
+    assert list(found.layers) == ["1.weight"]
+    assert found.spared == {"0.weight": "of two dimensions"}
+    assert found.counts.prunable == 108
+    with pytest.raises(ticketkit.InputError, match=r"nothing to prune: spared 0.weight \(all"):
+        surveyed(network, spares=lambda shape: "all of them")  # fault row 28

@@ -110,7 +110,7 @@ def test_a_part_that_is_not_found_names_the_near_ones_and_the_failed_plugins(
     with pytest.raises(ticketkit.UnknownPart) as caught:
         catalogue.find("scheme", "rows")
     message = str(caught.value)
-    assert message.startswith("unknown scheme 'rows'; choose from channel, kernel, row")
+    assert message.startswith("unknown scheme 'rows'; choose from channel, kernel, nm, row")
     assert "did you mean 'row'" in message
     assert "plug_bad (dist-plug-bad 1.0): ModuleNotFoundError" in message
 

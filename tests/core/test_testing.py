@@ -72,6 +72,21 @@ class TestSchemeThatIsNoTiling(SchemeLaws):
     part = Leading()
 
 
+class TestSchemeOfOneSparsity(SchemeLaws):
+    part = broken.Half()
+
+    def test_what_was_removed_stays_removed(self) -> None:
+        """It looks at no mask of an earlier round."""
+
+
+class TestCriterionThatCollects(CriterionLaws):
+    part = broken.Gradient()
+
+
+class TestAllocationThatRescales(AllocationLaws):
+    part = broken.Doubles()
+
+
 class TestCriterion(CriterionLaws):
     part = broken.Criterion()
 
@@ -92,7 +107,7 @@ BROKEN = [
     ),
     (broken.Rotates, "a_higher_sparsity_keeps_a_part_of_what_a_lower_one_keeps", "a lower one"),
     (broken.AlwaysRemoves, "sparsity_0_keeps_everything", "sparsity 0 removed"),
-    (broken.DrawsLots, "the_same_weights_give_the_same_mask", "a second draw"),
+    (broken.DrawsLots, "the_same_weights_give_the_same_mask", "another mask came of"),
     (broken.Coarse, "the_dtype_does_not_matter", "float64 weights gave another mask"),
     (broken.IgnoresShares, "shares_bind_each_layer", "its share is"),
     (broken.ForgetsWhatWasRemoved, "what_was_removed_stays_removed", "has come back"),
@@ -122,6 +137,29 @@ BROKEN = [
     (broken.Rises, "a_higher_sparsity_gives_no_layer_more", "at sparsity"),
     (broken.TakesLayersOut, "the_layers_are_left_alone", "changed the layers"),
     (broken.Moody, "a_draw_works_with_it", "kept of"),
+    (
+        broken.MissesItsSparsity,
+        "a_sparsity_of_its_own_is_a_fraction_and_met_in_each_layer",
+        r"where \d+ are due",
+    ),
+    (
+        broken.FixesAPercentage,
+        "a_sparsity_of_its_own_is_a_fraction_and_met_in_each_layer",
+        "found 50",
+    ),
+    (broken.SparesForNoReason, "it_spares_a_layer_for_a_reason_or_cuts_it", "found False"),
+    (broken.SparesBySize, "it_spares_a_layer_for_a_reason_or_cuts_it", "belong to other layers"),
+    (broken.RescalesToLogarithms, "rescaled_scores_are_finite_and_as_many", "found .* are not"),
+    (broken.RescalesToOne, "rescaled_scores_are_finite_and_as_many", "scores became"),
+    (broken.RescalesToIntegers, "rescaled_scores_are_finite_and_as_many", "floating tensor"),
+    (broken.RescalesUpsideDown, "rescaling_keeps_the_order", "overtaken"),
+    (broken.RescalesToRanks, "rescaling_keeps_the_order", "became unequal"),
+    (broken.CollectsNothing, "it_collects_a_finite_tensor_of_each_parameter", "found None"),
+    (broken.CollectsNumbers, "it_collects_a_finite_tensor_of_each_parameter", "a tensor of"),
+    (broken.CollectsNan, "it_collects_a_finite_tensor_of_each_parameter", "finite tensors"),
+    (broken.Trains, "collecting_leaves_the_network_alone", "conv.weight"),
+    (broken.Backward, "collecting_leaves_the_network_alone", "the gradient of conv.weight"),
+    (broken.CollectsLots, "collecting_twice_finds_the_same", "the second time"),
 ]
 
 

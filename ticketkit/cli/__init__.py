@@ -21,7 +21,7 @@ import ticketkit
 from ticketkit.errors import TicketkitError, near, printable
 
 # Command: the module of this package that holds it, under the same name (keywords: with a '_').
-_COMMANDS = ("prune", "show", "apply", "verify", "import", "parts", "plugins")
+_COMMANDS = ("prune", "show", "apply", "verify", "overlap", "import", "parts", "plugins")
 
 DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
 

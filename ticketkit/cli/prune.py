@@ -15,7 +15,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
 @click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
 @click.argument("file", type=TensorFile())
 @click.option(
-    "--sparsity", metavar="FRACTION", callback=fraction, required=True, help="To remove, in [0, 1)."
+    "--sparsity", metavar="FRACTION", callback=fraction, help="The fraction to remove, in [0, 1)."
 )
 @click.option(
     "--scheme",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
+
+import torch
 
 import ticketkit
 from ticketkit.testing import cases
@@ -91,6 +94,43 @@ class AllocationLaws(PartLaws):
                 continue
             kept = {name: int(mask[name].sum()) for name in mask}
             promise(kept == dict(budgets), f"sparsity {sparsity}: {kept} kept of {dict(budgets)}")
+
+    def test_rescaled_scores_are_finite_and_as_many(self) -> None:
+        """`rescale`, where there is one, returns a finite number for each score."""
+        for where, scores, rescaled in self._rescaled():
+            promise(
+                isinstance(rescaled, torch.Tensor) and rescaled.is_floating_point(),
+                f"{where}: rescale returns a floating tensor, found {rescaled!r}",
+            )
+            promise(
+                rescaled.shape == scores.shape,
+                f"{where}: {tuple(scores.shape)} scores became {tuple(rescaled.shape)}",
+            )
+            bad = int((~torch.isfinite(rescaled)).sum())
+            promise(not bad, f"{where}: rescaled scores are finite, found {bad} that are not")
+
+    def test_rescaling_keeps_the_order(self) -> None:
+        """A higher score stays as high or higher, and equal scores stay equal."""
+        for where, scores, rescaled in self._rescaled():
+            order = scores.argsort(stable=True)
+            before, after = scores[order].diff(), rescaled[order].diff()
+            promise(not bool((after < 0).any()), f"{where}: a score was overtaken by a lower one")
+            equal = not bool((after[before == 0] != 0).any())
+            promise(equal, f"{where}: equal scores became unequal")
+
+    def _rescaled(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """Scores of many kinds, and what becomes of them; signed ones may be refused."""
+        if type(self.part).rescale is ticketkit.Allocation.rescale:
+            return
+        normal = torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        found = {"ties": (normal * 2).round().abs(), "normal scores": normal.abs()}
+        found |= {"zeros": torch.zeros_like(normal), "equal scores": torch.ones_like(normal)}
+        found |= {"one score": normal[:1].abs(), "no scores": normal[:0]}
+        found |= {f"scores of {scale}": scale * normal.abs() for scale in (1e-300, 1e300)}
+        for where, scores in found.items():
+            yield where, scores, self.part.rescale(scores.clone())
+        with contextlib.suppress(ticketkit.UsageError):
+            yield "scores below zero", normal, self.part.rescale(normal.clone())
 
     def _each(self) -> list[tuple[float, Mapping[str, int]]]:
         """The budgets of each sparsity; none at all where they are None."""

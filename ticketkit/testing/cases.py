@@ -63,6 +63,32 @@ def tied() -> nn.ModuleDict:
     return found
 
 
+class Runnable(nn.ModuleDict):
+    """A small network that runs: a convolution, a normalisation, a linear layer."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Four scores for each picture of (2, 6, 6)."""
+        found: torch.Tensor = self["norm"](self["conv"](pictures)).relu()
+        scores: torch.Tensor = self["linear"](found.mean((2, 3)))
+        return scores
+
+
+def runnable() -> Runnable:
+    """The network that criteria which look at data are tried on, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = {"conv": nn.Conv2d(2, 6, 3), "norm": nn.BatchNorm2d(6), "linear": nn.Linear(6, 4)}
+        return Runnable(layers)
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Pictures and classes for `runnable`, in two batches, the same each time."""
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randn(2, 5, 2, 6, 6, generator=generator)
+    classes = torch.randint(4, (2, 5), generator=generator)
+    return list(zip(pictures, classes, strict=True))
+
+
 def layers_of(model: nn.Module) -> dict[str, ticketkit.Layer]:
     """The prunable weights of one of these networks, as parts see them."""
     found = {}
@@ -82,7 +108,7 @@ def scores_of(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def reordered(model: nn.ModuleDict) -> nn.Module:
     """The same network, its layers registered in the opposite order."""
-    return nn.ModuleDict(dict(reversed(list(model.items()))))
+    return type(model)(dict(reversed(list(model.items()))))
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -115,7 +141,7 @@ def snapshot(model: nn.Module) -> dict[str, object]:
     tensors = {**model.state_dict(keep_vars=True)}
     tensors |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters()}
     found: dict[str, object] = {
-        n: (id(t), t.stride(), t.requires_grad, t.detach().numpy().tobytes())
+        n: None if t is None else (id(t), t.stride(), t.requires_grad, t.detach().numpy().tobytes())
         for n, t in tensors.items()
     }
     found["training mode"] = [module.training for module in model.modules()]

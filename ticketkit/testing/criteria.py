@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 
@@ -14,7 +14,10 @@ from ticketkit.testing.laws import PartLaws, promise
 
 
 class CriterionLaws(PartLaws):
-    """The laws of a criterion; those about pieces hold where it says that it is elementwise."""
+    """The laws of a criterion; those about pieces hold where it says that it is elementwise.
+
+    One that collects is given a statistic of positive numbers, but in draws, and whole layers.
+    """
 
     kind = "criterion"
     part: ClassVar[ticketkit.Criterion]
@@ -76,7 +79,7 @@ class CriterionLaws(PartLaws):
 
     def test_an_elementwise_score_depends_on_its_weight_alone(self) -> None:
         """Scores of a piece are that piece of the scores, and scores move with their weights."""
-        if not self.part.elementwise:
+        if not self._in_pieces():
             return
         advice = "set elementwise = False where a score depends on other weights or on position"
         for where, weight in self._weights():
@@ -95,19 +98,78 @@ class CriterionLaws(PartLaws):
 
     def test_a_draw_works_with_it(self) -> None:
         """A draw meets its budget exactly, the same way each time and for each layout."""
-        network = cases.mixed()
+        network = cases.runnable() if self._collects() else cases.mixed()
         mask = self.draw(network).mask
         budget = mask.size - round(0.5 * mask.size)
         promise(mask.kept == budget, f"a draw kept {mask.kept} weights of a budget of {budget}")
         for other in (network, cases.reordered(network), cases.channels_last(network)):
             promise(self.draw(other).mask == mask, "the same weights were drawn another mask")
 
+    def test_it_collects_a_finite_tensor_of_each_parameter(self) -> None:
+        """`collect`, where there is one, names each weight and gives a tensor of its shape."""
+        if not self._collects():
+            return
+        network, found = cases.runnable().eval(), self._collected(cases.runnable().eval())
+        for name in cases.layers_of(network):
+            shape, statistic = network.get_parameter(name).shape, found.get(name)
+            promise(
+                isinstance(statistic, torch.Tensor) and statistic.is_floating_point(),
+                f"collect gives a floating tensor for {name}, found {statistic!r}",
+            )
+            promise(
+                statistic is not None and statistic.shape == shape,
+                f"collect gives {name} a tensor of {tuple(shape)}, found {statistic!r}",
+            )
+            finite = statistic is not None and bool(torch.isfinite(statistic).all())
+            promise(finite, f"collect gives finite tensors, found {statistic!r} for {name}")
+
+    def test_collecting_leaves_the_network_alone(self) -> None:
+        """`collect` changes no weight, no gradient, no statistic and no mode of the network."""
+        if not self._collects():
+            return
+        network = cases.runnable().eval()
+        before = cases.snapshot(network)
+        self._collected(network)
+        after = cases.snapshot(network)
+        changed = [what for what in before if before[what] != after[what]]
+        promise(not changed, f"collect changed {', '.join(changed)}")
+
+    def test_collecting_twice_finds_the_same(self) -> None:
+        """The same network and batches give the same statistics."""
+        if not self._collects():
+            return
+        once, again = (self._collected(cases.runnable().eval()) for _ in range(2))
+        for name in cases.layers_of(cases.runnable()):
+            same = _same(once[name], again[name])
+            promise(same, f"collect found other numbers for {name} the second time")
+
+    def draw(
+        self, network: torch.nn.Module, sparsity: float = 0.5, **options: Any
+    ) -> ticketkit.Ticket:
+        """As of any part; where the criterion collects, with batches."""
+        if self._collects():
+            network = network if isinstance(network, cases.Runnable) else cases.runnable()
+            options = {"batches": cases.batches(), **options}
+        return super().draw(network, sparsity, **options)
+
+    def _collects(self) -> bool:
+        return type(self.part).collect is not ticketkit.Criterion.collect
+
+    def _in_pieces(self) -> bool:
+        return self.part.elementwise and not self._collects()
+
+    def _collected(self, network: torch.nn.Module) -> Mapping[str, torch.Tensor]:
+        loss = torch.nn.functional.cross_entropy
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # as a draw does
+            return self.part.collect(network, cases.batches(), loss)
+
     def _weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Weights as a criterion is given them: flat pieces, or whole layers of each kind."""
         layers = cases.scores_of(cases.mixed())
         found = {name: weight.contiguous() for name, weight in layers.items()}
         found |= {"zeros": torch.zeros(6, 4), "equal weights": torch.full((6, 4), -0.25)}
-        if self.part.elementwise:
+        if self._in_pieces():
             found = {name: weight.reshape(-1) for name, weight in found.items()}
             found["no weights"] = torch.empty(0)
         for name, weight in found.items():
@@ -115,7 +177,11 @@ class CriterionLaws(PartLaws):
                 yield f"{name} in {dtype}", weight.to(dtype)
 
     def _score(self, weight: torch.Tensor) -> torch.Tensor:
-        return self.part.score(weight, ticketkit.Context("layer.weight", seed=0))
+        statistic = None
+        if self._collects():
+            generator = torch.Generator().manual_seed(0)
+            statistic = torch.rand(weight.shape, generator=generator, dtype=weight.dtype)
+        return self.part.score(weight, ticketkit.Context("layer.weight", 0, statistic))
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -13,7 +13,8 @@ from torchvision.models import resnet18, resnet50
 
 import ticketkit
 from tests.plugins import grains
-from ticketkit.prunable import of_network, survey
+from ticketkit.prunable import survey
+from ticketkit.roles import of_network
 from ticketkit.testing import SchemeLaws
 from ticketkit_plugins.schemes.unstructured import Unstructured
 
