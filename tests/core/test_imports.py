@@ -20,6 +20,8 @@ LAYERS = [
     "layer",
     "tiling",
     "bits",
+    "gaps",
+    "rice",
     "zeroing",
     "mask",
     "holding",
