@@ -61,13 +61,7 @@ class TorchCheckpoint(Checkpoint):
 
     def raw(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
         tensor = self._tensors[name]
-        if not is_plain(tensor):
-            kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
-            raise WeightsError(
-                f"{printable(name)}: a {kind} tensor has no plain values to read; expected dense "
-                "tensors with their weights loaded"
-            )
-        return raw_of(tensor)
+        return raw_of_plain(name, tensor)
 
     def write(self, output: Output, mask: Mask) -> list[str]:
         pruned: dict[str, torch.Tensor] = {}
@@ -101,6 +95,17 @@ class TorchCheckpoint(Checkpoint):
             file.write(data)
         left = [str(name) for name in self._state if name not in tensors]
         return left + [str(k) for k in self._whole if self.key is not None and k != self.key]
+
+
+def raw_of_plain(name: str, tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+    """`raw_of`, of a tensor that has plain values; a `WeightsError` that names it otherwise."""
+    if not is_plain(tensor):
+        kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
+        raise WeightsError(
+            f"{printable(name)}: a {kind} tensor has no plain values to read; expected dense "
+            "tensors with their weights loaded"
+        )
+    return raw_of(tensor)
 
 
 def raw_of(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:
