@@ -15,11 +15,17 @@ from ticketkit.describe import notes_on, ticket_document
 from ticketkit.errors import UsageError, WeightsError, printable, some
 from ticketkit.files import reserve, target_of
 from ticketkit.prunable import survey
+from ticketkit.restoring import put_values, write_alone
 from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.ticketfile import check_encoding
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
 
+ALONE = (
+    "it holds the masked parameters alone: biases, normalisation, the head and whatever else was "
+    "not masked is not in it"
+)
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
 
@@ -42,6 +48,8 @@ class Request:
     allow_empty_layers: bool = False
     checkpoint_key: str | None = None
     force: bool = False
+    encoding: str = "packed"
+    with_values: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -63,7 +71,9 @@ def prune(request: Request) -> dict[str, Any]:
         spared = survey(checkpoint.tensors(), request.include, request.exclude).spared
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(places[0], ticket.mask_for(checkpoint)) if request.output else []
-        ticket.write(places[-1])
+        if request.with_values:
+            ticket = ticket.with_values(checkpoint)
+        ticket.write(places[-1], request.encoding)
     notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
     notes += [*_left_aside(checkpoint), *_conversion(left), SPEED]
     return {
@@ -79,7 +89,7 @@ def prune(request: Request) -> dict[str, Any]:
 
 def apply(
     ticket_path: Path,
-    input_path: Path,
+    input_path: Path | None,
     output_path: Path,
     *,
     checkpoint_key: str | None = None,
@@ -88,9 +98,13 @@ def apply(
 ) -> dict[str, Any]:
     """Write a checkpoint with a ticket's removed weights zero.
 
-    Refuses weights that the ticket was not drawn from, unless `verify` is false.
+    Refuses weights that the ticket was not drawn from, unless `verify` is false. A ticket that
+    carries its values puts them in the place of others, and without an input into a file of their
+    own.
     """
     ticket = load_ticket(ticket_path, verify)
+    if input_path is None:
+        return _apply_alone(ticket_path, ticket, output_path, force=force)
     check_files(input_path, output_path, (output_path,))
     _check_absent((output_path,), force=force)
     if _same(output_path, ticket_path):
@@ -102,6 +116,8 @@ def apply(
         mask.check_fits(checkpoint.shapes)
         if verify and ticket.provenance.source is not None:
             ticket.check_source(checkpoint.digest())
+        else:
+            put_values(ticket, checkpoint)
         left = checkpoint.write(place, mask)
     return {
         "schema": "ticketkit.apply/1",
@@ -114,6 +130,36 @@ def apply(
     }
 
 
+def _apply_alone(
+    ticket_path: Path, ticket: Ticket, output_path: Path, *, force: bool
+) -> dict[str, Any]:
+    if not ticket.values:
+        raise UsageError(
+            f"{printable(str(ticket_path))} carries no values (prune --with-values writes them): "
+            "give the checkpoint that it is to be applied to"
+        )
+    if output_path.suffix != ".safetensors":
+        raise UsageError(
+            "the ticket's own values go to a safetensors file: give the output the suffix "
+            f".safetensors, found {printable(output_path.name)!r}"
+        )
+    if _same(output_path, ticket_path):
+        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
+    _check_absent((output_path,), force=force)
+    with reserve(output_path) as place:
+        _check_absent((output_path,), force=force)  # a run may have ended just now
+        write_alone(ticket, place)
+    return {
+        "schema": "ticketkit.apply/1",
+        "input": None,
+        "ticket": str(ticket_path),
+        "output": str(output_path),
+        "sparsity": {"reached": ticket.reached()},
+        "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
+        "notes": [ALONE, SPEED],
+    }
+
+
 def check_request(request: Request) -> Parts:
     """The parts asked for; an error for what is wrong with a request before anything is read."""
     # The catalogue, which `apply` has no use for.
@@ -121,6 +167,7 @@ def check_request(request: Request) -> Parts:
 
     check_files(request.input, request.output, request.outputs)
     check_sparsity(request.sparsity)
+    check_encoding(request.encoding)
     return Parts.resolve(request.scheme, request.criterion, request.allocation, request.strategy)
 
 
