@@ -36,7 +36,7 @@ from ticketkit.tiling import Integers
 # Rows are shorter, so that the positions of a step of codes, however absurd, fit 64 bits.
 _LONGEST = 2**43
 # The parameter is chosen from one window in so many, each of at least so many bits and codes.
-_EVERY, _WINDOW, _CODES = 16, 2**14, 2**12
+_EVERY, _WINDOW, _CODES = 16, 2**14, 2**11
 
 
 @dataclass(frozen=True, eq=False)
