@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ticketkit.errors import InputError
 from ticketkit.layer import Layer
-from ticketkit.tiling import Booleans, Tiling
+from ticketkit.tiling import Booleans, Integers, Tiling
 
 Bits = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,15 +36,39 @@ def count(bits: Bits) -> int:
     return int(np.bitwise_count(wide).sum(dtype=np.int64) + np.bitwise_count(rest).sum())
 
 
+class Row(Protocol):
+    """A row of bits in a code of its own, which is decoded when the bits are asked for."""
+
+    @property
+    def size(self) -> int:
+        """Number of bits."""
+
+    @property
+    def ones(self) -> int:
+        """Number of set bits."""
+
+    @property
+    def coded(self) -> int:
+        """The symbol, 0 or 1, whose positions are told."""
+
+    @property
+    def bits(self) -> Bits:
+        """The packed bits."""
+
+    def positions(self) -> Iterator[Integers]:
+        """Where the coded symbol is, in order and in pieces."""
+
+
 @dataclass(frozen=True, eq=False)
 class PackedBits:
     """One bit a weight, in C order of the parameter's own shape."""
 
     shape: tuple[int, ...]
-    bits: Bits
+    row: Bits | Row
+    """Packed bits, or a code of them."""
 
     def __post_init__(self) -> None:
-        _check(self.bits, self.size)
+        _check(self.row, self.size)
 
     @property
     def size(self) -> int:
@@ -53,7 +78,12 @@ class PackedBits:
     @property
     def kept(self) -> int:
         """Number of weights kept."""
-        return count(self.bits)
+        return _ones(self.row)
+
+    @property
+    def bits(self) -> Bits:
+        """One bit a weight."""
+        return _unpacked(self.row)
 
     def unpack(self) -> Booleans:
         """A boolean array of the parameter's shape, True where the weight is kept."""
@@ -66,10 +96,11 @@ class BlockBits:
 
     layer: Layer
     block: tuple[int, ...]
-    blocks: Bits
+    row: Bits | Row
+    """Packed bits, or a code of them."""
 
     def __post_init__(self) -> None:
-        _check(self.blocks, self.tiling.count)
+        _check(self.row, self.tiling.count)
 
     @cached_property
     def tiling(self) -> Tiling:
@@ -87,11 +118,19 @@ class BlockBits:
         return self.layer.size
 
     @property
+    def blocks(self) -> Bits:
+        """One bit a block."""
+        return _unpacked(self.row)
+
+    @cached_property
     def kept(self) -> int:
         """Number of weights kept."""
         tiling = self.tiling
         if tiling.equal:
-            return count(self.blocks) * tiling.size
+            return _ones(self.row) * tiling.size
+        if not isinstance(self.row, np.ndarray):
+            coded = sum(int(tiling.sizes_at(each).sum()) for each in self.row.positions())
+            return coded if self.row.coded else tiling.elements - coded
         spans = (
             (span, bits_between(self.blocks, span.first, span.last)) for span in tiling.spans()
         )
@@ -121,7 +160,19 @@ class BlockBits:
         return self.layer.restore(keep.reshape(self.layer.shape))
 
 
-def _check(bits: Bits, size: int) -> None:
+def _ones(row: Bits | Row) -> int:
+    return count(row) if isinstance(row, np.ndarray) else row.ones
+
+
+def _unpacked(row: Bits | Row) -> Bits:
+    return row if isinstance(row, np.ndarray) else row.bits
+
+
+def _check(bits: Bits | Row, size: int) -> None:
+    if not isinstance(bits, np.ndarray):
+        if bits.size != size:
+            raise InputError(f"expected a row of {size:,} bits, found {bits.size:,}")
+        return
     expected = (size + 7) // 8
     if len(bits) != expected:
         raise InputError(f"expected {expected} bytes of bits, found {len(bits)}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from ticketkit.bits import BlockBits
 from ticketkit.prunable import natural
+from ticketkit.rice import RiceRow
+from ticketkit.tensorfile import DTYPES
 from ticketkit.ticket import Ticket
 
 
@@ -32,6 +34,25 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
             "versions": dict(provenance.versions),
         },
     }
+
+
+def file_document(ticket: Ticket) -> dict[str, Any]:
+    """How a ticket that was read is stored: its encoding, and the values that it carries."""
+    coded = [n for n in ticket.mask if isinstance(ticket.mask.packed(n).row, RiceRow)]
+    return {
+        "encoding": "rice" if coded else "packed",
+        "coded_layers": len(coded),
+        "values": values_document(ticket),
+    }
+
+
+def values_document(ticket: Ticket) -> dict[str, Any] | None:
+    """The dtypes and bytes of a ticket's values; None where it carries none."""
+    if not ticket.values:
+        return None
+    values = ticket.values.values()
+    dtypes = sorted({DTYPES[each.dtype] for each in values})
+    return {"dtypes": dtypes, "bytes": sum(each.nbytes for each in values)}
 
 
 def _layer(ticket: Ticket, name: str) -> dict[str, Any]:

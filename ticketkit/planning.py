@@ -12,7 +12,7 @@ from ticketkit.outputs import there_already
 from ticketkit.parts import BlockScheme, Scheme
 from ticketkit.prunable import Survey, cannot_rank, natural, survey
 from ticketkit.pruning import Request, check_request, described
-from ticketkit.tensorfile import DTYPES
+from ticketkit.tensorfile import DTYPES, itemsize
 from ticketkit.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def plan(request: Request) -> dict[str, Any]:
     sparsity = chosen.sparsity(request.sparsity)
     budget = budget_of(chosen, found.layers, sparsity, request.allow_empty_layers)
     _check_reachable(tilings, budget)
+    widest = max((itemsize(checkpoint.dtypes[name]) for name in found.layers), default=0)
+    values = budget.total * widest if request.with_values else 0
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
@@ -49,8 +51,8 @@ def plan(request: Request) -> dict[str, Any]:
         "spared": [{"name": name, "reason": why} for name, why in found.spared.items()],
         "bytes": {
             "checkpoint": checkpoint.size if request.output else 0,
-            "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()),
-            "peak_memory": checkpoint.size + found.counts.prunable // 8 + 2**25,
+            "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
+            "peak_memory": values + checkpoint.size + found.counts.prunable // 8 + 2**25,
         },
         "notes": [] if request.force else there_already(request.outputs),
     }

@@ -16,11 +16,17 @@ from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
 from ticketkit.outputs import check_absent, check_files, reserve_pruned
 from ticketkit.prunable import survey
+from ticketkit.restoring import put_values, write_alone
 from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.ticketfile import check_encoding
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
 
+ALONE = (
+    "it holds the masked parameters alone: biases, normalisation, the head and whatever else was "
+    "not masked is not in it"
+)
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
 
@@ -44,6 +50,8 @@ class Request:
     allow_empty_layers: bool = False
     checkpoint_key: str | None = None
     force: bool = False
+    encoding: str = "packed"
+    with_values: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -69,7 +77,9 @@ def prune(request: Request) -> dict[str, Any]:
         found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
-        ticket.write(ticket_place)
+        if request.with_values:
+            ticket = ticket.with_values(checkpoint)
+        ticket.write(ticket_place, request.encoding)
     notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
     notes += [*_of_the_file(checkpoint), *_conversion(left), SPEED]
     return {
@@ -85,7 +95,7 @@ def prune(request: Request) -> dict[str, Any]:
 
 def apply(
     ticket_path: Path,
-    input_path: Path,
+    input_path: Path | None,
     output_path: Path,
     *,
     checkpoint_key: str | None = None,
@@ -94,9 +104,13 @@ def apply(
 ) -> dict[str, Any]:
     """Write a checkpoint with a ticket's removed weights zero.
 
-    Refuses weights that the ticket was not drawn from, unless `verify` is false.
+    Refuses weights that the ticket was not drawn from, unless `verify` is false. A ticket that
+    carries its values puts them in the place of others, and without an input into a file of their
+    own.
     """
     ticket = load_ticket(ticket_path, verify)
+    if input_path is None:
+        return _apply_alone(ticket_path, ticket, output_path, force=force)
     check_files(input_path, output_path, (output_path,))
     check_absent((output_path,), force=force)
     if os.path.realpath(output_path) == os.path.realpath(ticket_path):
@@ -108,6 +122,8 @@ def apply(
         mask.check_fits(checkpoint.shapes)
         if verify and ticket.provenance.source is not None:
             ticket.check_source(checkpoint.digest())
+        else:
+            put_values(ticket, checkpoint)
         left = checkpoint.write(place, mask)
     return {
         "schema": "ticketkit.apply/1",
@@ -120,12 +136,43 @@ def apply(
     }
 
 
+def _apply_alone(
+    ticket_path: Path, ticket: Ticket, output_path: Path, *, force: bool
+) -> dict[str, Any]:
+    if not ticket.values:
+        raise UsageError(
+            f"{printable(str(ticket_path))} carries no values (prune --with-values writes them): "
+            "give the checkpoint that it is to be applied to"
+        )
+    if output_path.suffix != ".safetensors":
+        raise UsageError(
+            "the ticket's own values go to a safetensors file: give the output the suffix "
+            f".safetensors, found {printable(output_path.name)!r}"
+        )
+    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
+        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
+    check_absent((output_path,), force=force)
+    with reserve(output_path) as place:
+        check_absent((output_path,), force=force)  # a run may have ended just now
+        write_alone(ticket, place)
+    return {
+        "schema": "ticketkit.apply/1",
+        "input": None,
+        "ticket": str(ticket_path),
+        "output": str(output_path),
+        "sparsity": {"reached": ticket.reached()},
+        "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
+        "notes": [ALONE, SPEED],
+    }
+
+
 def check_request(request: Request) -> Parts:
     """The parts asked for; an error for what is wrong with a request before anything is read."""
     # The catalogue, which `apply` has no use for.
     from ticketkit.choices import Parts
 
     check_files(request.input, request.output, request.outputs)
+    check_encoding(request.encoding)
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)

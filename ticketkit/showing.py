@@ -8,7 +8,7 @@ from typing import Any
 
 from ticketkit.archive import form_of
 from ticketkit.checkpoint import open_checkpoint
-from ticketkit.describe import notes_on, ticket_document
+from ticketkit.describe import file_document, notes_on, ticket_document
 from ticketkit.tensorfile import TensorFile
 from ticketkit.ticket import load_ticket
 from ticketkit.ticketfile import is_ticket
@@ -23,6 +23,7 @@ def show(path: Path, *, verify: bool = True) -> dict[str, Any]:
             "kind": "ticket",
             "path": str(path),
             **ticket_document(ticket),
+            "file": file_document(ticket),
             "notes": notes_on(ticket),
         }
     checkpoint = open_checkpoint(path)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,30 @@ class TensorFile:
             data, start = bytearray(self.bytes_of(name)), 0
         count = math.prod(entry.shape)
         return torch.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(entry.shape)
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of one number of a dtype, by its name in safetensors: those of `DTYPES`."""
+    bits = re.search(r"\d+", dtype)
+    return int(bits[0]) // 8 if bits else 1
+
+
+def head_of(
+    tensors: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
+) -> bytes:
+    """The head of a safetensors file: before the bytes of these tensors, in this order.
+
+    Of each tensor its dtype, shape and number of bytes.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    start = 0
+    for name, (dtype, shape, size) in tensors.items():
+        offsets = [start, start + size]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": offsets}
+        start += size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:

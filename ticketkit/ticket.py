@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ticketkit
-from ticketkit.errors import MismatchError
+from ticketkit.errors import MismatchError, UsageError
 from ticketkit.files import Output, reserve
 from ticketkit.mask import Mask
 from ticketkit.prunable import Counts
+from ticketkit.surviving import Values, check_values, tensor_of, values_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.ticketfile import Encoded
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class Ticket:
     made_by: str = ticketkit.__version__
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Metadata of newer versions, kept as it was read."""
+    values: Mapping[str, Values] = field(default_factory=dict, hash=False)
+    """The surviving values of every masked parameter; empty where the ticket carries none."""
+
+    def __post_init__(self) -> None:
+        check_values(self.mask, self.values)
 
     @property
     def removed(self) -> int:
@@ -68,22 +80,47 @@ class Ticket:
         tied = {o: bits[n] for n, others in self.aliases.items() for o in others if o in names}
         return Mask(bits | tied)
 
+    def with_values(self, source: torch.nn.Module | Mapping[str, torch.Tensor]) -> Ticket:
+        """The ticket with the surviving values of `source`: a network, a state dict, a checkpoint.
+
+        They are kept bit by bit. Raises a `MismatchError` where names or shapes differ.
+        """
+        return replace(self, values=values_of(self.mask, source))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The masked parameters of a ticket that carries its values: m ⊙ θ, +0.0 where removed.
+
+        The other names of a tied parameter have the same tensor. Biases, normalisation and
+        whatever else was not masked is not in it: load it with `strict=False`.
+        """
+        if not self.values:
+            raise UsageError("the ticket holds no values: make it with ticket.with_values(source)")
+        tensors = {n: tensor_of(self.values[n], self.mask.packed(n)) for n in self.mask}
+        tied = {other: tensors[n] for n, others in self.aliases.items() for other in others}
+        return tensors | tied
+
     def save(self, path: str | os.PathLike[str], encoding: str = "packed") -> None:
         """Write the ticket, replacing what is there once the whole file is written.
 
-        `encoding="packed"` stores one bit a weight, or one a block where the scheme is a tiling.
+        `encoding="packed"` stores one bit a weight, or one a block where the scheme is a tiling;
+        `"rice"` stores the gaps between the rarer bits, near the entropy.
         """
         with reserve(Path(path)) as output:
             self.write(output, encoding)
 
     def write(self, output: Output, encoding: str = "packed") -> None:
         """`save`, to an output that is reserved already."""
-        data = self.encoded(encoding)
-        with output.writing(len(data)) as file:
-            file.write(data)
+        encoded = self._encode(encoding)
+        with output.writing(encoded.size) as file:
+            encoded.write(file)
 
     def encoded(self, encoding: str = "packed") -> bytes:
         """The bytes of the ticket's file."""
+        file = io.BytesIO()
+        self._encode(encoding).write(file)
+        return file.getvalue()
+
+    def _encode(self, encoding: str) -> Encoded:
         from ticketkit.ticketfile import encode
 
         return encode(self, encoding)

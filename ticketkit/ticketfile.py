@@ -7,17 +7,21 @@ ticketkit has added to the metadata is kept as it was read, and written back in 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
 
 from ticketkit.bits import Bits, BlockBits, PackedBits
 from ticketkit.errors import UsageError
 from ticketkit.files import sha256
-from ticketkit.tensorfile import TICKET, TensorFile
+from ticketkit.rice import RiceRow
+from ticketkit.tensorfile import TICKET, TensorFile, head_of
 from ticketkit.ticket import Ticket
 
 FORMAT = 1
-ENCODINGS = ("packed",)
+ENCODINGS = ("packed", "rice")
+# What a layer's record may have.
+LAYER_FIELDS = ("shape", "kept", "sha256", "rice", "block", "transposed", "aliases", "values")
 
 
 def is_ticket(file: TensorFile) -> bool:
@@ -25,21 +29,53 @@ def is_ticket(file: TensorFile) -> bool:
     return TICKET in file.metadata
 
 
-def encode(ticket: Ticket, encoding: str) -> bytes:
-    """The bytes of a ticket's file: the same for the same ticket."""
-    from safetensors.numpy import save
-
+def check_encoding(encoding: str) -> None:
+    """Raise a `UsageError` for an encoding that there is not."""
     if encoding not in ENCODINGS:
         raise UsageError(f"unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}")
-    stored = {name: _stored(ticket.mask.packed(name)) for name in ticket.mask}
-    if "__metadata__" in stored:
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The bytes of a ticket's file: its head, and its tensors in the order in which they lie."""
+
+    head: bytes
+    tensors: tuple[Bits, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self.head) + sum(tensor.nbytes for tensor in self.tensors)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write all of them."""
+        file.write(self.head)
+        for tensor in self.tensors:
+            file.write(tensor.reshape(-1).data)
+
+
+def encode(ticket: Ticket, encoding: str) -> Encoded:
+    """A ticket's file: the same bytes for the same ticket."""
+    check_encoding(encoding)
+    if "__metadata__" in ticket.mask:
         raise UsageError("a parameter named '__metadata__' cannot be stored in safetensors")
-    metadata = _merged(ticket.extra, metadata_of(ticket, encoding))
-    return save(stored, {TICKET: _text({**metadata, "sha256": digest_of(metadata)})})
+    bits = {name: _coded(ticket.mask.packed(name), encoding) for name in ticket.mask}
+    planes = dict(zip(_names_beside(ticket.mask), sorted(ticket.values.items()), strict=False))
+    layers = {name: _layer(ticket, name, *bits[name]) for name in ticket.mask}
+    for tensor, (name, values) in planes.items():
+        digest = sha256(values.planes.reshape(-1).data)
+        layers[name]["values"] = {"tensor": tensor, "dtype": values.dtype, "sha256": digest}
+    metadata = _merged(ticket.extra, metadata_of(ticket, encoding, layers))
+    text = _text({**metadata, "sha256": digest_of(metadata)})
+    stored = {name: data for name, (data, _) in bits.items()}
+    stored |= {tensor: values.planes for tensor, (_, values) in planes.items()}
+    names = sorted(stored)
+    head = head_of({n: ("U8", stored[n].shape, stored[n].nbytes) for n in names}, {TICKET: text})
+    return Encoded(head, tuple(stored[name] for name in names))
 
 
-def metadata_of(ticket: Ticket, encoding: str) -> dict[str, Any]:
-    """What this version records of a ticket."""
+def metadata_of(ticket: Ticket, encoding: str, layers: Mapping[str, Any]) -> dict[str, Any]:
+    """What this version records of a ticket, beside what its layers' records have."""
     return {
         "format": FORMAT,
         "made_by": ticket.made_by,
@@ -48,16 +84,17 @@ def metadata_of(ticket: Ticket, encoding: str) -> dict[str, Any]:
         "provenance": vars(ticket.provenance),
         "sparsity": ticket.mask.sparsity,
         "counts": vars(ticket.counts),
-        "layers": {name: _layer(ticket, name) for name in ticket.mask},
+        "layers": layers,
     }
 
 
-def _layer(ticket: Ticket, name: str) -> dict[str, Any]:
+def _layer(ticket: Ticket, name: str, data: Bits, code: Mapping[str, Any]) -> dict[str, Any]:
     packed = ticket.mask.packed(name)
     layer: dict[str, Any] = {
         "shape": list(packed.shape),
         "kept": packed.kept,
-        "sha256": sha256(_stored(packed).tobytes()),
+        "sha256": sha256(data.data),
+        **code,
     }
     if isinstance(packed, BlockBits):
         layer["block"] = list(packed.block)
@@ -68,8 +105,26 @@ def _layer(ticket: Ticket, name: str) -> dict[str, Any]:
     return layer
 
 
-def _stored(packed: PackedBits | BlockBits) -> Bits:
-    return packed.blocks if isinstance(packed, BlockBits) else packed.bits
+def _coded(packed: PackedBits | BlockBits, encoding: str) -> tuple[Bits, dict[str, Any]]:
+    """The bytes of a layer's bits, and what its record has to say of them."""
+    if isinstance(packed, BlockBits):
+        bits, size = packed.blocks, packed.tiling.count
+    else:
+        bits, size = packed.bits, packed.size
+    if encoding == "rice":
+        row = RiceRow.encode(bits, size)
+        code = {"coded": row.coded, "codes": row.codes, "parameter": row.parameter}
+        if row.data.nbytes + len(_text(code)) < bits.nbytes:
+            return row.data, {"rice": code}
+    return bits, {}
+
+
+def _names_beside(names: Collection[str]) -> Iterator[str]:
+    """Names for as many tensors more, none of which a parameter has."""
+    prefix = "values"
+    while any(name.startswith(prefix) for name in names):
+        prefix += "_"
+    return (f"{prefix}.{number}" for number in range(len(names)))
 
 
 def _text(metadata: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,24 +15,25 @@ import ticketkit
 from ticketkit.archive import form_of
 from ticketkit.bits import Bits, BlockBits, PackedBits
 from ticketkit.errors import InputError, TicketError, printable, some
+from ticketkit.fields import field, object_of, texts, whole
 from ticketkit.files import sha256
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.prunable import Counts
-from ticketkit.tensorfile import TICKET, TensorFile
+from ticketkit.rice import RiceRow
+from ticketkit.surviving import Values
+from ticketkit.tensorfile import DTYPES, TICKET, TensorFile, itemsize
 from ticketkit.ticket import Provenance, Ticket
-from ticketkit.ticketfile import ENCODINGS, FORMAT, beyond, digest_of, is_ticket, metadata_of
+from ticketkit.ticketfile import (
+    ENCODINGS,
+    FORMAT,
+    LAYER_FIELDS,
+    beyond,
+    digest_of,
+    is_ticket,
+    metadata_of,
+)
 from ticketkit.tiling import Tiling
-
-_WORDS = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
 
 
 def read(path: Path, verify: bool) -> Ticket:
@@ -43,7 +45,7 @@ def read(path: Path, verify: bool) -> Ticket:
     if not is_ticket(file):
         raise TicketError(f"{shown}: a safetensors file, but not a ticket: no {TICKET!r} metadata")
     try:
-        metadata = _object(json.loads(file.metadata[TICKET], parse_constant=_no_constant))
+        metadata = object_of(json.loads(file.metadata[TICKET], parse_constant=_no_constant))
         _check_format(shown, metadata)
         recorded = metadata.pop("sha256")
         if verify and (found := digest_of(metadata)) != recorded:
@@ -59,7 +61,7 @@ def read(path: Path, verify: bool) -> Ticket:
 
 
 def _check_format(shown: str, metadata: Mapping[str, Any]) -> None:
-    made_by, needs = _field(metadata, "made_by", str), _field(metadata, "needs", str)
+    made_by, needs = field(metadata, "made_by", str), field(metadata, "needs", str)
     if metadata["format"] != FORMAT or metadata["encoding"] not in ENCODINGS:
         raise TicketError(
             f"{shown}: made by ticketkit {printable(made_by, 40)}, needs >= {printable(needs, 40)};"
@@ -68,49 +70,57 @@ def _check_format(shown: str, metadata: Mapping[str, Any]) -> None:
 
 
 def _ticket(shown: str, file: TensorFile, metadata: Mapping[str, Any], verify: bool) -> Ticket:
-    layers = {name: _object(x) for name, x in _field(metadata, "layers", dict).items()}
-    if set(layers) != set(file.entries):
-        odd = sorted(set(layers) ^ set(file.entries))
+    layers = {name: object_of(x) for name, x in field(metadata, "layers", dict).items()}
+    beside = {name: object_of(x["values"]) for name, x in layers.items() if "values" in x}
+    tensors = [*layers, *(field(record, "tensor", str) for record in beside.values())]
+    if set(tensors) != set(file.entries) or len(set(tensors)) < len(tensors):
+        odd = sorted(set(tensors) ^ set(file.entries))
         raise TicketError(f"{shown}: its metadata and its tensors differ in {some(odd)}")
     mask = Mask({name: _layer_bits(shown, file, name, layers[name], verify) for name in layers})
-    aliases = {n: _texts(layer, "aliases") for n, layer in layers.items() if "aliases" in layer}
+    aliases = {n: texts(layer, "aliases") for n, layer in layers.items() if "aliases" in layer}
     others = [other for names in aliases.values() for other in names]
     if len({*others, *layers}) < len(others) + len(layers):
         raise TicketError(f"{shown}: its tied parameters have names that others have too")
-    known = Ticket(
+    if beside and (without := sorted(set(layers) - set(beside))):
+        raise TicketError(f"{shown}: values of some layers, but none of {some(without)}")
+    ticket = Ticket(
         mask,
-        _provenance(_field(metadata, "provenance", dict)),
-        _counts(_field(metadata, "counts", dict)),
+        _provenance(field(metadata, "provenance", dict)),
+        _counts(field(metadata, "counts", dict)),
         aliases,
         metadata["made_by"],
+        values={
+            name: _values(f"{shown}: {printable(name)}", file, record, mask.packed(name), verify)
+            for name, record in beside.items()
+        },
     )
-    extra = beyond(metadata, metadata_of(known, metadata["encoding"]))
-    return Ticket(mask, known.provenance, known.counts, aliases, known.made_by, extra)
+    known = {n: {f: x[f] for f in LAYER_FIELDS if f in x} for n, x in layers.items()}
+    return replace(ticket, extra=beyond(metadata, metadata_of(ticket, metadata["encoding"], known)))
 
 
 def _provenance(record: Mapping[str, Any]) -> Provenance:
-    sparsity = _field(record, "sparsity", float, int)
+    sparsity = field(record, "sparsity", float, int)
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparsity: expected a number from 0 to 1, found {sparsity}")
-    versions = _field(record, "versions", dict)
+    versions = field(record, "versions", dict)
     return Provenance(
-        scheme=_field(record, "scheme", str),
-        criterion=_field(record, "criterion", str),
-        allocation=_field(record, "allocation", str),
-        strategy=_field(record, "strategy", str),
+        scheme=field(record, "scheme", str),
+        criterion=field(record, "criterion", str),
+        allocation=field(record, "allocation", str),
+        strategy=field(record, "strategy", str),
         sparsity=float(sparsity),
-        seed=_field(record, "seed", int),
-        include=_texts(record, "include"),
-        exclude=_texts(record, "exclude"),
-        allow_empty_layers=_field(record, "allow_empty_layers", bool),
-        source=_field(record, "source", str, type(None)),
-        versions={name: _field(versions, name, str) for name in versions},
+        seed=field(record, "seed", int),
+        include=texts(record, "include"),
+        exclude=texts(record, "exclude"),
+        allow_empty_layers=field(record, "allow_empty_layers", bool),
+        source=field(record, "source", str, type(None)),
+        versions={name: field(versions, name, str) for name in versions},
     )
 
 
 def _counts(record: Mapping[str, Any]) -> Counts:
     names = ("prunable", "weights", "parameters")
-    return Counts(*_whole([record[name] for name in names], least=0))
+    return Counts(*whole([record[name] for name in names], least=0))
 
 
 def _layer_bits(
@@ -120,15 +130,11 @@ def _layer_bits(
     data, entry = file.bytes_of(name), file.entries[name]
     if entry.dtype != "U8" or len(entry.shape) != 1:
         raise TicketError(f"{where}: expected a row of U8, found {entry.dtype} {list(entry.shape)}")
-    recorded, kept = _field(layer, "sha256", str), _field(layer, "kept", int)
-    if verify and (found := sha256(data)) != recorded:
-        raise TicketError(
-            f"{where}: altered: expected sha256 {printable(recorded, 80)}, found {found} "
-            "(--no-verify goes on)"
-        )
+    recorded, kept = field(layer, "sha256", str), field(layer, "kept", int)
+    _check_digest(where, data, recorded, verify)
     shape = layer["shape"]
     try:
-        packed = _packed(name, _whole(shape, least=0), layer, np.frombuffer(data, np.uint8))
+        packed = _packed(name, whole(shape, least=0), layer, np.frombuffer(data, np.uint8))
     except ValueError as error:
         raise TicketError(f"{where}: shape {printable(str(shape), 80)}: {error}") from None
     if verify and packed.kept != kept:
@@ -138,52 +144,64 @@ def _layer_bits(
     return packed
 
 
+def _values(
+    where: str,
+    file: TensorFile,
+    record: Mapping[str, Any],
+    packed: PackedBits | BlockBits,
+    verify: bool,
+) -> Values:
+    """The values of a layer, over the mapped file."""
+    tensor, dtype = record["tensor"], field(record, "dtype", str)
+    if dtype not in DTYPES:
+        raise TicketError(f"{where}: values of a dtype {printable(dtype, 40)}: not supported")
+    data, entry = file.bytes_of(tensor), file.entries[tensor]
+    expected = (itemsize(dtype), packed.kept)
+    if entry.dtype != "U8" or entry.shape != expected:
+        raise TicketError(
+            f"{where}: expected {dtype} values in U8 {list(expected)}, found {entry.dtype} "
+            f"{list(entry.shape)}"
+        )
+    _check_digest(f"{where}: its values", data, field(record, "sha256", str), verify)
+    return Values(dtype, np.frombuffer(data, np.uint8).reshape(expected))
+
+
+def _check_digest(where: str, data: memoryview, recorded: str, verify: bool) -> None:
+    if verify and (found := sha256(data)) != recorded:
+        raise TicketError(
+            f"{where}: altered: expected sha256 {printable(recorded, 80)}, found {found} "
+            "(--no-verify goes on)"
+        )
+
+
 def _packed(
-    name: str, shape: tuple[int, ...], layer: Mapping[str, Any], bits: Bits
+    name: str, shape: tuple[int, ...], layer: Mapping[str, Any], data: Bits
 ) -> PackedBits | BlockBits:
     if math.prod(shape) >= 2**62:
         raise ValueError("larger than any layer")
     if "block" not in layer:
-        return PackedBits(shape, bits)
+        return PackedBits(shape, _row(layer, data, math.prod(shape)))
     transposed = layer.get("transposed")
     if transposed is not None:
-        _whole([transposed], least=1)
+        whole([transposed], least=1)
         if len(shape) < 2 or shape[0] % transposed:
             raise ValueError(f"{transposed} groups do not divide it")
-    block = _whole(layer["block"], least=1)
+    block = whole(layer["block"], least=1)
     described = Layer.of(name, shape, transposed)
     if len(block) != len(shape) or any(b > s for b, s in zip(block, described.shape, strict=True)):
         raise ValueError(f"a block of {list(block)} in a layer of {list(described.shape)}")
-    return BlockBits(described, Tiling(described.shape, block).block, bits)
+    return BlockBits(described, block, _row(layer, data, Tiling(described.shape, block).count))
 
 
-def _whole(values: object, least: int) -> tuple[int, ...]:
-    if not isinstance(values, list) or any(type(v) is not int or v < least for v in values):
-        found = printable(repr(values), 80)
-        raise ValueError(f"expected whole numbers of {least} or more, found {found}")
-    return tuple(values)
-
-
-def _field(record: Mapping[str, Any], name: str, *kinds: type) -> Any:
-    """A field of the metadata, of one of the kinds that JSON has."""
-    value = record[name]
-    if type(value) not in kinds:
-        wanted = " or ".join(_WORDS[kind] for kind in kinds)
-        raise ValueError(f"{name}: expected {wanted}, found {printable(repr(value), 80)}")
-    return value
-
-
-def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    values = _field(record, name, list)
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{name}: expected a list of text, found {printable(repr(values), 80)}")
-    return tuple(values)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, found {printable(repr(value), 80)}")
-    return value
+def _row(layer: Mapping[str, Any], data: Bits, size: int) -> Bits | RiceRow:
+    """The bits of a layer, or their code, which is checked and not decoded."""
+    if "rice" not in layer:
+        return data
+    code = object_of(layer["rice"])
+    coded, codes, parameter = whole([code[x] for x in ("coded", "codes", "parameter")], least=0)
+    row = RiceRow(size, coded, codes, parameter, data)
+    row.check()
+    return row
 
 
 def _no_constant(name: str) -> NoReturn:

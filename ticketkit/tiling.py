@@ -136,6 +136,14 @@ class Tiling:
             product = np.multiply.outer(product, side)
         return product.reshape(-1)
 
+    def sizes_at(self, blocks: Integers) -> Integers:
+        """Weights in each of these blocks."""
+        product: Integers = np.ones(len(blocks), np.int64)
+        corners = np.unravel_index(blocks, self.grid)
+        for corner, side, length in zip(corners, self.block, self.shape, strict=True):
+            product *= np.minimum(side, length - corner * side)
+        return product
+
     def expand(self, keep: Booleans, span: Span) -> Booleans:
         """The elements of a span, in C order, each as its block is kept."""
         if self.size == 1:

@@ -59,14 +59,7 @@ class TorchCheckpoint(Checkpoint):
         return {names[0]: tuple(names[1:]) for names in map(sorted, groups.values()) if names[1:]}
 
     def raw_at(self, key: str) -> np.ndarray[Any, np.dtype[Any]]:
-        tensor = self._tensors[key]
-        if not is_plain(tensor):
-            kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
-            raise WeightsError(
-                f"{printable(key)}: a {kind} tensor has no plain values to read; expected dense "
-                "tensors with their weights loaded"
-            )
-        return raw_of(tensor)
+        return raw_of_plain(key, self._tensors[key])
 
     def write(self, output: Output, mask: Mask) -> list[str]:
         pruned: dict[str, torch.Tensor] = {}
@@ -103,6 +96,17 @@ class TorchCheckpoint(Checkpoint):
             file.write(data)
         left = [str(name) for name in self._state if name not in tensors]
         return left + [str(k) for k in self._whole if self.key is not None and k != self.key]
+
+
+def raw_of_plain(name: str, tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+    """`raw_of`, of a tensor that has plain values; a `WeightsError` that names it otherwise."""
+    if not is_plain(tensor):
+        kind = "meta" if tensor.is_meta else "quantised" if tensor.is_quantized else "sparse"
+        raise WeightsError(
+            f"{printable(name)}: a {kind} tensor has no plain values to read; expected dense "
+            "tensors with their weights loaded"
+        )
+    return raw_of(tensor)
 
 
 def raw_of(tensor: torch.Tensor) -> np.ndarray[Any, np.dtype[Any]]:

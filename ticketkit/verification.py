@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ticketkit.checkpoint import open_checkpoint
+import numpy as np
+
+from ticketkit.bits import BlockBits, PackedBits
+from ticketkit.checkpoint import Checkpoint, open_checkpoint
+from ticketkit.describe import values_document
 from ticketkit.masking import count_revived
-from ticketkit.ticket import load_ticket
+from ticketkit.surviving import Values
+from ticketkit.ticket import Ticket, load_ticket
 
 
 def verify(
@@ -16,13 +21,15 @@ def verify(
     """Check a ticket's digests and counts, and that a pruned checkpoint's removed weights are zero.
 
     Raises an `InputError` for a ticket that was altered or does not fit. `revived` counts the
-    removed weights that are not zero; -0.0 is zero.
+    removed weights that are not zero; -0.0 is zero. `changed` counts the survivors that are not,
+    bit by bit, the values that the ticket carries, as after a finetuning; None where it has none.
     """
     ticket = load_ticket(ticket_path)
     document: dict[str, Any] = {
         "schema": "ticketkit.verify/1",
         "ticket": str(ticket_path),
         "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
+        "values": values_document(ticket),
         "checkpoint": None,
         "ok": True,
     }
@@ -41,6 +48,25 @@ def verify(
         "form": checkpoint.description,
         "revived": sum(revived.values()),
         "revived_layers": revived,
+        "changed": _changed(ticket, checkpoint),
     }
     document["ok"] = not revived
     return document
+
+
+def _changed(ticket: Ticket, checkpoint: Checkpoint) -> int | None:
+    if not ticket.values:
+        return None
+    return sum(
+        _differing(values, checkpoint.dtypes[name], checkpoint.raw(name), ticket.mask.packed(name))
+        for name, values in ticket.values.items()
+    )
+
+
+def _differing(
+    values: Values, dtype: str, raw: np.ndarray[Any, Any], packed: PackedBits | BlockBits
+) -> int:
+    if dtype != values.dtype:
+        return values.count
+    found = Values.of(dtype, raw, packed.unpack())
+    return int((found.planes != values.planes).any(axis=0).sum())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import draw, hold, startup, stream
+from tests.benchmarks import draw, encode, hold, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -28,6 +28,9 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "A4": draw.worst_rows,
     "A5": stream.draw_rows,
     "A6": stream.prune_rows,
+    "B1": encode.size_rows,
+    "B2": encode.values_rows,
+    "B3": encode.time_rows,
     "C1": hold.step_rows,
     "C2": hold.kept_rows,
     "G1": startup.answer_rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,72 @@ def test_the_ticket_and_the_checkpoint_the_wrong_way_round_are_told(
     expected = "model.safetensors: a safetensors file, but not a ticket: no 'ticketkit' metadata"
     assert result.err == f"error: {expected}\n"
     assert names(folder) == ["model.safetensors", "t.safetensors"]
+
+
+# --- tickets that carry their values
+
+
+@pytest.fixture
+def carrying(source: Path, cli: Cli) -> str:
+    """A ticket of the sample weights that carries their values."""
+    options = ("--scheme", "row", "--no-checkpoint", "--with-values", "--encoding", "rice")
+    assert cli("prune", source.name, "--sparsity", 0.5, *options).status == 0
+    return "model.ticket.safetensors"
+
+
+def test_without_a_file_the_masked_parameters_are_written_alone(
+    carrying: str, cli: Cli, folder: Path
+) -> None:
+    result = cli("apply", carrying)
+    kept = load_ticket(carrying).mask.kept
+    assert result.out == (
+        f"{carrying}: its own values\nkept {kept} weights, removed {328 - kept}\n"
+        "wrote model.pruned.safetensors\n"
+    )
+    assert "note: it holds the masked parameters alone" in result.err
+    written = load(folder / "model.pruned.safetensors")
+    mask = load_ticket(carrying).mask
+    assert set(written) == set(mask)
+    assert all(written[name].equal(state()[name] * mask[name]) for name in mask)
+    assert cli("apply", carrying).status == 2
+    assert cli("apply", carrying, "--force", "--json").document["input"] is None
+
+
+def test_without_a_file_and_without_values_there_is_nothing_to_write(
+    source: Path, cli: Cli, folder: Path
+) -> None:
+    result = cli("apply", "t.safetensors")
+    assert result.status == 2
+    assert result.err == (
+        "error: t.safetensors carries no values (prune --with-values writes them): give the "
+        "checkpoint that it is to be applied to\n"
+    )
+    assert names(folder) == ["model.safetensors", "t.safetensors"]
+
+
+def test_options_of_a_file_need_one(carrying: str, cli: Cli) -> None:
+    result = cli("apply", carrying, "--checkpoint-key", "state_dict")
+    assert result.status == 2
+    assert "--checkpoint-key chooses an entry of FILE" in result.err
+
+
+def test_other_weights_give_way_to_the_values_on_request(
+    carrying: str, cli: Cli, folder: Path
+) -> None:
+    save(state(1), folder, "zip", "other")
+    assert cli("apply", carrying, "other.pt").status == 3
+    assert cli("apply", carrying, "other.pt", "--no-verify").status == 0
+    mask = load_ticket(carrying).mask
+    written = load(folder / "other.pruned.pt")
+    assert written["stem.weight"].equal(state()["stem.weight"] * mask["stem.weight"])
+    assert written["fc.weight"].equal(state(1)["fc.weight"])
+
+
+def test_it_is_written_without_torch(carrying: str, folder: Path) -> None:
+    code = (
+        "import sys; from ticketkit.cli import main; status = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    save(state(1), folder, "safetensors", "other")
+    for arguments in ([carrying], [carrying, "other.safetensors", "--no-verify"]):
+        subprocess.run([sys.executable, "-c", code, "apply", *arguments], cwd=folder, check=True)

@@ -206,7 +206,7 @@ def test_a_count_that_does_not_hold_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["format", "encoding"])
 def test_a_newer_ticket_says_what_it_needs(field: str, tmp_path: Path) -> None:
-    newer: dict[str, Any] = {"format": 2, "encoding": "rice"}
+    newer: dict[str, Any] = {"format": 2, "encoding": "arithmetic"}
 
     def renew(record: dict[str, Any]) -> None:
         record |= {"made_by": "7.1.0", "needs": "6.0.0", field: newer[field]}

@@ -13,7 +13,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_v
 
 @click.command("apply", short_help="Write a checkpoint with a ticket's removed weights zero.")
 @click.argument("ticket", type=TensorFile())
-@click.argument("file", type=TensorFile())
+@click.argument("file", type=TensorFile(), required=False)
 @click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
 @no_verify
 @checkpoint_key
@@ -22,7 +22,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_v
 @quiet
 def command(
     ticket: Path,
-    file: Path,
+    file: Path | None,
     output: Path | None,
     no_verify: bool,
     checkpoint_key: str | None,
@@ -32,12 +32,14 @@ def command(
 ) -> None:
     """Write the checkpoint FILE with the weights that TICKET removes set to zero.
 
-    FILE has to hold the weights that the ticket was drawn from, in whatever form of file.
+    FILE has to hold the weights that the ticket was drawn from, in whatever form of file. Without
+    FILE, a ticket that carries its values writes the masked parameters alone.
     """
-    from ticketkit.outputs import pruned_path
+    if file is None and checkpoint_key is not None:
+        raise click.UsageError("--checkpoint-key chooses an entry of FILE, which is not given")
     from ticketkit.pruning import apply
 
-    target = output or pruned_path(file)
+    target = output or _default(ticket, file)
     with bars(quiet):
         document = apply(
             ticket,
@@ -51,7 +53,19 @@ def command(
         printing.json_document(document)
     elif not quiet:
         counts = document["counts"]
-        printing.say(f"{file}: {document['input']['form']}")
+        printing.say(
+            f"{file}: {document['input']['form']}" if file else f"{ticket}: its own values"
+        )
         click.echo(f"kept {counts['kept']:,} weights, removed {counts['removed']:,}")
         printing.say(f"wrote {document['output']}")
         printing.notes(document["notes"])
+
+
+def _default(ticket: Path, file: Path | None) -> Path:
+    """Where the output goes unless it is told."""
+    from ticketkit.outputs import pruned_path
+
+    if file is None:
+        stem = ticket.name.removesuffix(".safetensors").removesuffix(".ticket")
+        return Path(f"{stem}.pruned.safetensors")
+    return pruned_path(file)

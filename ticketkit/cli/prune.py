@@ -39,6 +39,14 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
 @click.option("--include", multiple=True, metavar="GLOB", help="Prune these parameters too.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Spare these parameters.")
 @click.option("--allow-empty-layers", is_flag=True, help="A layer may lose all of its weights.")
+@click.option(
+    "--encoding",
+    metavar="packed|rice",
+    default="packed",
+    show_default=True,
+    help="Of the ticket: a bit a weight or block, or near the entropy.",
+)
+@click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
 @checkpoint_key
 @force
 @click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")

@@ -35,11 +35,21 @@ def _print_ticket(document: dict[str, Any]) -> None:
     click.echo()
     printing.sparsity(document)
     click.echo()
+    _print_file(document["file"], len(document["layers"]))
+    click.echo()
     rows = list(document["parts"].items())
     provenance = document["provenance"]
     rows += [(key.replace("_", " "), _shown(value)) for key, value in provenance.items()]
     printing.table(("provenance", ""), rows)
     printing.notes(document["notes"])
+
+
+def _print_file(file: dict[str, Any], layers: int) -> None:
+    coded = f" ({file['coded_layers']} of {layers} layers)" if file["coded_layers"] else ""
+    click.echo(f"encoding: {file['encoding']}{coded}")
+    values = file["values"]
+    carried = f"{', '.join(values['dtypes'])}, {values['bytes']:,} bytes" if values else "none"
+    click.echo(f"surviving values: {carried}")
 
 
 def _print_checkpoint(document: dict[str, Any]) -> None:

@@ -31,12 +31,20 @@ def command(
         printing.json_document(document)
     elif not quiet:
         counts = document["counts"]
-        printing.say(f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights")
+        values = " and carries their values" if document["values"] else ""
+        printing.say(
+            f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights{values}"
+        )
         if found:
             printing.say(
                 f"{pruned}: {found['revived']:,} of {counts['removed']:,} removed weights "
                 "are not zero"
             )
+            if found["changed"] is not None:
+                printing.say(
+                    f"{pruned}: {found['changed']:,} of {counts['kept']:,} kept weights differ "
+                    "from the ticket's values"
+                )
             rows = [(name, f"{count:,}") for name, count in found["revived_layers"].items()]
             if rows:
                 printing.table(("layer", "revived"), rows, " r")
