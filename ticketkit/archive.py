@@ -118,7 +118,7 @@ def globals_of(path: Path) -> list[str]:
     """The names of code that the pickles of a file ask for, read without running them."""
     found: set[str] = set()
     # Of what is not a whole pickle, what was found so far is what there is.
-    broken = (ValueError, MemoryError, OverflowError, zipfile.BadZipFile)
+    broken = (ValueError, MemoryError, OverflowError, OSError, RuntimeError, zipfile.BadZipFile)
     with contextlib.suppress(*broken), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in damaged text
         for pickled in _pickles(path):
