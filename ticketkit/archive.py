@@ -117,9 +117,9 @@ def _form_of_file(path: Path) -> str:
 def globals_of(path: Path) -> list[str]:
     """The names of code that the pickles of a file ask for, read without running them."""
     found: set[str] = set()
-    # Of what is not a whole pickle, what was found so far is what there is.
-    broken = (ValueError, MemoryError, OverflowError, zipfile.BadZipFile)
-    with contextlib.suppress(*broken), warnings.catch_warnings():
+    # Of what is not a whole pickle, what was found so far is what there is. zipfile, zlib and
+    # pickletools have each their own errors for damage, and more of them than they document.
+    with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in damaged text
         for pickled in _pickles(path):
             found.update(_globals(pickled))

@@ -181,7 +181,9 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, Any]]:
         with safe_open(str(path), framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{shown}: malformed safetensors: {error}") from None
+        raise CheckpointError(
+            f"{shown}: malformed safetensors: {printable(str(error))}"  # it quotes the file
+        ) from None
     return head, header
 
 

@@ -48,7 +48,8 @@ def read(path: Path, verify: bool) -> Ticket:
         metadata = object_of(json.loads(file.metadata[TICKET], parse_constant=_no_constant))
         _check_format(shown, metadata)
         recorded = metadata.pop("sha256")
-        if verify and (found := digest_of(metadata)) != recorded:
+        found = digest_of(metadata)  # not to be had of text that cannot be written again
+        if verify and found != recorded:
             raise TicketError(
                 f"{shown}: its metadata was altered: expected sha256 "
                 f"{printable(str(recorded), 80)}, found {found} (--no-verify goes on)"

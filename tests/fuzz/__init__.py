@@ -1,0 +1,1 @@
+"""Fuzzing of the ticket and checkpoint readers: damaged files in, typed errors out."""
