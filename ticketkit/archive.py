@@ -121,12 +121,13 @@ def globals_of(path: Path) -> list[str]:
     # pickletools have each their own errors for damage, and more of them than they document.
     with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in damaged text
-        for pickled in _pickles(path):
+        for pickled in pickles_of(path):
             found.update(_globals(pickled))
     return sorted(found)
 
 
-def _pickles(path: Path) -> Iterator[IO[bytes]]:
+def pickles_of(path: Path) -> Iterator[IO[bytes]]:
+    """The pickles of a file of torch.save, each to be read to its end before the next."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ticketkit.archive import globals_of, stored_bytes
+from ticketkit.claims import check_claims
 from ticketkit.errors import CheckpointError, printable, some
 
 # The number that opens a legacy file, as its first pickle has it.
@@ -41,9 +42,13 @@ def load(path: Path, form: str) -> Any:
     """What torch.save was given; a `CheckpointError` where that needs code, or is not all there."""
     shown = printable(str(path))
     try:
+        if form == "legacy":
+            check_claims(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of dtypes and storages that old files are made of
             return _loaded(path, form)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{shown}: {_refusal(path, form, str(error))}") from None
     except (MemoryError, RecursionError) as error:

@@ -36,6 +36,7 @@ LAYERS = [
     "choices",
     "digests",
     "archive",
+    "claims",
     "outputs",
     "tensorfile",
     "computed",

@@ -9,6 +9,7 @@ from pathlib import Path
 import ticketkit
 from ticketkit import Checkpoint, InputError, UsageError
 from ticketkit.archive import form_of, globals_of
+from ticketkit.foreign import import_mask
 from ticketkit.prunable import survey
 
 # Masks larger than this are not unpacked: a few bits may stand for a layer of any size.
@@ -53,6 +54,16 @@ def read_checkpoint(path: Path) -> None:
             ticketkit.draw(checkpoint, scheme=scheme, sparsity=0.5)
 
 
+def read_masks(path: Path) -> None:
+    """Read another tool's mask, with a sparsity and without; the ticket can be read again."""
+    target = path.with_name("imported.safetensors")
+    for sparsity in (None, 0.5):
+        with _refusing():
+            import_mask(path, target, sparsity=sparsity, force=True)
+            _use(ticketkit.load_ticket(target))
+            target.unlink()
+
+
 # One line a reader. What it raises names the file, and is an InputError or a UsageError.
 READERS: dict[str, Reader] = {
     "form": form_of,
@@ -60,6 +71,7 @@ READERS: dict[str, Reader] = {
     "ticket": read_ticket,
     "unverified ticket": read_unverified,
     "checkpoint": read_checkpoint,
+    "masks": read_masks,
 }
 
 

@@ -61,6 +61,25 @@ def prefixed() -> dict[str, Any]:
     return {"model": {f"module._orig_mod.{k}": v for k, v in weights().items()}}
 
 
+def pairs() -> dict[str, Any]:
+    """What torch.nn.utils.prune makes of two weights, and CV_LTH_Pre-training keeps beside."""
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in weights().items():
+        cut = name.endswith(".weight") and tensor.dim() > 1
+        found |= (
+            {f"{name}_orig": tensor, f"{name}_mask": tensor.gt(0).float()}
+            if cut
+            else {name: tensor}
+        )
+    return {"state_dict": found, "init_weight": weights()}
+
+
+def scores() -> dict[str, Any]:
+    """What hidden-networks keeps: scores beside weights."""
+    found = {**weights(), "stem.scores": torch.randn(3, 2, 2, 2), "mid.scores": torch.randn(4, 3)}
+    return {"state_dict": {f"module.{name}": tensor for name, tensor in found.items()}}
+
+
 def robustness() -> dict[str, Any]:
     """The layout of the robustness library: a network, its copy, and two normalisers."""
     found: dict[str, torch.Tensor] = {}
@@ -126,6 +145,21 @@ def single_bits() -> Ticket:
     rng = np.random.default_rng(0)
     keeps = {"a.weight": rng.random((3, 5)) < 0.5, "größe.weight": rng.random((2, 2, 3)) < 0.5}
     return _ticket(Mask(keeps), {"a.weight": ("tied.weight", "模.weight")})
+
+
+def many_bits() -> Ticket:
+    """Rows long enough for codes of their gaps: survivors are rare in one, zeros in another."""
+    rng = np.random.default_rng(3)
+    keeps = {"a.weight": rng.random((9, 50)) < 0.05, "b.weight": rng.random((9, 50)) < 0.95}
+    return _ticket(Mask(keeps), {})
+
+
+def valued() -> Ticket:
+    """A ticket that carries the surviving weights, of two dtypes."""
+    made = single_bits()
+    source = {name: torch.randn(made.mask[name].shape) for name in made.mask}
+    source["a.weight"] = source["a.weight"].bfloat16()
+    return made.with_values(source)
 
 
 def blocks() -> Ticket:
