@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import warnings
 from collections import OrderedDict
@@ -76,7 +77,8 @@ def pairs() -> dict[str, Any]:
 
 def scores() -> dict[str, Any]:
     """What hidden-networks keeps: scores beside weights."""
-    found = {**weights(), "stem.scores": torch.randn(3, 2, 2, 2), "mid.scores": torch.randn(4, 3)}
+    learnt = {f"{n}.scores": weights(1)[f"{n}.weight"] for n in ("stem", "mid")}
+    found = {**weights(), **learnt}
     return {"state_dict": {f"module.{name}": tensor for name, tensor in found.items()}}
 
 
@@ -157,7 +159,8 @@ def many_bits() -> Ticket:
 def valued() -> Ticket:
     """A ticket that carries the surviving weights, of two dtypes."""
     made = single_bits()
-    source = {name: torch.randn(made.mask[name].shape) for name in made.mask}
+    shapes = made.mask.shapes
+    source = {n: torch.arange(1.0, math.prod(s) + 1).reshape(s) for n, s in shapes.items()}
     source["a.weight"] = source["a.weight"].bfloat16()
     return made.with_values(source)
 
