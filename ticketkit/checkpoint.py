@@ -30,6 +30,8 @@ _FORMS = {
     "legacy": "PyTorch (legacy)",
 }
 _FLOATING = ("F", "BF", "C")
+# What normalises more channels than this is no normaliser of pictures.
+_MOST_CHANNELS = 1024
 Raw = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -114,13 +116,12 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def normalisation(self) -> dict[str, list[float]]:
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
         """The `mean` and `std` by which the file says inputs are normalised, if it does.
 
         One number a channel, of pictures in [0, 1].
         """
-        keys = self.naming.normalisation
-        return {what: self.at(key).double().reshape(-1).tolist() for what, key in keys.items()}
+        return {what: self._numbers(key) for what, key in self.naming.normalisation.items()}
 
     def tensors(self) -> list[Tensor]:
         """What names and shapes tell about each parameter, for a survey; tied tensors once."""
@@ -149,6 +150,14 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
                 f"{printable(str(self.path))}: held twice, in two shapes: {some(odd)}"
             )
         return {name: tuple(shapes[keys[0]]) for name, keys in named}
+
+    def _numbers(self, key: str) -> tuple[float, ...]:
+        tensor = self.at(key)
+        if tensor.numel() <= _MOST_CHANNELS and tensor.isfinite().all():
+            return tuple(tensor.double().reshape(-1).tolist())
+        raise CheckpointError(
+            f"{printable(str(self.path))}: {printable(key)}: expected a finite number a channel"
+        )
 
     def _tensor(self, name: str, shape: tuple[int, ...], calls: Mapping[str, str]) -> Tensor:
         # A tied weight is pruned only where each of its names would have it pruned.

@@ -90,6 +90,7 @@ def draw(
         exclude=exclude,
         allow_empty_layers=bool(allow_empty_layers),
         source=sha256,
+        normalisation=source.normalisation(),
         versions=_versions(chosen),
     )
     return Ticket(mask, provenance, found.counts, found.aliases)

@@ -46,6 +46,14 @@ def texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(values)
 
 
+def numbers(record: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """A field that is a list of numbers."""
+    values = field(record, name, list)
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{name}: expected a list of numbers, found {printable(repr(values), 80)}")
+    return tuple(map(float, values))
+
+
 def object_of(value: Any) -> dict[str, Any]:
     """A value that is an object."""
     if not isinstance(value, dict):

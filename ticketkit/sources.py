@@ -29,6 +29,9 @@ class Source(Protocol):
     def digest(self) -> str:
         """SHA-256 over the weights."""
 
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        """The `mean` and `std` of its inputs, where the source tells them."""
+
 
 def source_of(model: torch.nn.Module | Checkpoint) -> Source:
     """The source that a network or an open checkpoint is."""
@@ -60,6 +63,9 @@ class _NetworkSource:
         size = sum(tensor.nbytes for tensor in state.values())
         return digest_of(sorted(state), dtypes, shapes, lambda name: raw_of(state[name]), size)
 
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        return {}
+
 
 class _CheckpointSource:
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -73,6 +79,9 @@ class _CheckpointSource:
 
     def digest(self) -> str:
         return self._checkpoint.digest()
+
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        return self._checkpoint.normalisation()
 
 
 def _rankable(name: str, weight: torch.Tensor) -> torch.Tensor:

@@ -40,6 +40,8 @@ class Provenance:
     """SHA-256 of the weights that the ticket was drawn from; None for a live network."""
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Version of each distribution that took part."""
+    normalisation: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    """The `mean` and `std` by which the source's file says that inputs in [0, 1] are normalised."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import ticketkit
 from ticketkit.archive import form_of
 from ticketkit.bits import Bits, BlockBits, PackedBits
 from ticketkit.errors import InputError, TicketError, printable, some
-from ticketkit.fields import field, object_of, texts, whole
+from ticketkit.fields import field, numbers, object_of, texts, whole
 from ticketkit.files import sha256
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
@@ -104,6 +104,7 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparsity: expected a number from 0 to 1, found {sparsity}")
     versions = field(record, "versions", dict)
+    normalisation = field({"normalisation": {}, **record}, "normalisation", dict)
     return Provenance(
         scheme=field(record, "scheme", str),
         criterion=field(record, "criterion", str),
@@ -116,6 +117,7 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
         allow_empty_layers=field(record, "allow_empty_layers", bool),
         source=field(record, "source", str, type(None)),
         versions={name: field(versions, name, str) for name in versions},
+        normalisation={name: numbers(normalisation, name) for name in normalisation},
     )
 
 

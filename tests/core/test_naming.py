@@ -187,6 +187,7 @@ def test_a_file_of_robustness_is_its_network(parallel: bool, shared: bool, tmp_p
     drawn = draw(network, scheme="unstructured", sparsity=0.5, digest=True)
     assert ticket.mask == drawn.mask
     assert ticket.provenance.source == drawn.provenance.source
+    assert ticket.provenance.normalisation == found
     before, after = load(path), load(tmp_path / "p.pt")
     assert list(after) == list(before)
     for key, tensor in after.items():
