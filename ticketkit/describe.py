@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ticketkit.bits import BlockBits
+from ticketkit.mask import Mask
 from ticketkit.prunable import natural
 from ticketkit.rice import RiceRow
 from ticketkit.tensorfile import DTYPES
@@ -54,6 +55,11 @@ def values_document(ticket: Ticket) -> dict[str, Any] | None:
     values = ticket.values.values()
     dtypes = sorted({DTYPES[each.dtype] for each in values})
     return {"dtypes": dtypes, "bytes": sum(each.nbytes for each in values)}
+
+
+def matched(ticket: Ticket, mask: Mask) -> dict[str, int]:
+    """How many of a ticket's parameters a checkpoint has, of which `mask` is the mask on it."""
+    return {"matched": sum(name in mask for name in ticket.mask), "masked": len(ticket.mask)}
 
 
 def _layer(ticket: Ticket, name: str) -> dict[str, Any]:

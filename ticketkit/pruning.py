@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,22 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.errors import UsageError, WeightsError, printable, some
+from ticketkit.errors import WeightsError, printable, some
 from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
 from ticketkit.outputs import check_absent, check_files, reserve_pruned
 from ticketkit.prunable import survey
-from ticketkit.restoring import put_values, write_alone
-from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.ticket import Ticket
 from ticketkit.ticketfile import check_encoding
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
 
-ALONE = (
-    "it holds the masked parameters alone: biases, normalisation, the head and whatever else was "
-    "not masked is not in it"
-)
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
 
@@ -82,7 +76,7 @@ def prune(request: Request) -> dict[str, Any]:
             ticket = ticket.with_values(checkpoint)
         ticket.write(ticket_place, request.encoding)
     notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
-    notes += [*_of_the_file(checkpoint), *_conversion(left), SPEED]
+    notes += [*of_the_file(checkpoint), *conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
         "input": described(checkpoint),
@@ -91,79 +85,6 @@ def prune(request: Request) -> dict[str, Any]:
         **ticket_document(ticket),
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
-    }
-
-
-def apply(
-    ticket_path: Path,
-    input_path: Path | None,
-    output_path: Path,
-    *,
-    checkpoint_key: str | None = None,
-    verify: bool = True,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Write a checkpoint with a ticket's removed weights zero.
-
-    Refuses weights that the ticket was not drawn from, unless `verify` is false. A ticket that
-    carries its values puts them in the place of others, and without an input into a file of their
-    own.
-    """
-    ticket = load_ticket(ticket_path, verify)
-    if input_path is None:
-        return _apply_alone(ticket_path, ticket, output_path, force=force)
-    check_files(input_path, output_path, (output_path,))
-    check_absent((output_path,), force=force)
-    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
-        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
-    with reserve_pruned(input_path, output_path) as place:
-        check_absent((output_path,), force=force)  # a run may have ended just now
-        checkpoint = open_checkpoint(input_path, checkpoint_key)
-        mask = ticket.mask_for(checkpoint)
-        mask.check_fits(checkpoint.shapes)
-        if verify and ticket.provenance.source is not None:
-            ticket.check_source(checkpoint.digest())
-        else:
-            put_values(ticket, checkpoint)
-        left = checkpoint.write(place, mask)
-    return {
-        "schema": "ticketkit.apply/1",
-        "input": described(checkpoint),
-        "ticket": str(ticket_path),
-        "output": str(output_path),
-        "sparsity": {"reached": ticket.reached()},
-        "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
-        "notes": [*_of_the_file(checkpoint), *_conversion(left), SPEED],
-    }
-
-
-def _apply_alone(
-    ticket_path: Path, ticket: Ticket, output_path: Path, *, force: bool
-) -> dict[str, Any]:
-    if not ticket.values:
-        raise UsageError(
-            f"{printable(str(ticket_path))} carries no values (prune --with-values writes them): "
-            "give the checkpoint that it is to be applied to"
-        )
-    if output_path.suffix != ".safetensors":
-        raise UsageError(
-            "the ticket's own values go to a safetensors file: give the output the suffix "
-            f".safetensors, found {printable(output_path.name)!r}"
-        )
-    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
-        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
-    check_absent((output_path,), force=force)
-    with reserve(output_path) as place:
-        check_absent((output_path,), force=force)  # a run may have ended just now
-        write_alone(ticket, place)
-    return {
-        "schema": "ticketkit.apply/1",
-        "input": None,
-        "ticket": str(ticket_path),
-        "output": str(output_path),
-        "sparsity": {"reached": ticket.reached()},
-        "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
-        "notes": [ALONE, SPEED],
     }
 
 
@@ -212,7 +133,7 @@ def _zeros_before(checkpoint: Checkpoint, ticket: Ticket) -> list[str]:
     return [note + (f"; all of {some(whole)}" if whole else "")]
 
 
-def _of_the_file(checkpoint: Checkpoint) -> list[str]:
+def of_the_file(checkpoint: Checkpoint) -> list[str]:
     """What a reader should know of the file that the weights came from, a sentence each."""
     naming = checkpoint.naming
     notes = of_the_names(checkpoint)
@@ -239,5 +160,5 @@ def _numbers(values: Iterable[float]) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
-def _conversion(left: list[str]) -> list[str]:
+def conversion(left: list[str]) -> list[str]:
     return [f"left behind in the conversion to safetensors: {some(left, 20)}"] if left else []

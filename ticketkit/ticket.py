@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,26 @@ class Ticket:
         bits = {name: self.mask.packed(name) for name in self.mask}
         tied = {o: bits[n] for n, others in self.aliases.items() for o in others if o in names}
         return Mask(bits | tied)
+
+    def mask_on(
+        self, shapes: Mapping[str, tuple[int, ...]], allow_missing: Iterable[str] = ()
+    ) -> Mask:
+        """The mask on tensors of these shapes, the other names of tied parameters with it.
+
+        Of masked parameters, those that a glob of `allow_missing` matches may be missing. Raises a
+        `MismatchError` that counts and lists what else does not fit, or where none is there.
+        """
+        mask = self.mask_for(shapes)
+        lacking = {
+            name
+            for name in mask
+            if name not in shapes and any(fnmatch.fnmatchcase(name, glob) for glob in allow_missing)
+        }
+        if lacking and lacking == set(mask):
+            raise MismatchError(f"none of the {len(mask)} masked parameters is there")
+        mask = Mask({name: mask.packed(name) for name in mask if name not in lacking})
+        mask.check_fits(shapes)
+        return mask
 
     def with_values(self, source: torch.nn.Module | Mapping[str, torch.Tensor]) -> Ticket:
         """The ticket with the surviving values of `source`: a network, a state dict, a checkpoint.

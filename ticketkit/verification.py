@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,22 @@ import numpy as np
 
 from ticketkit.bits import BlockBits, PackedBits
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import values_document
+from ticketkit.describe import matched, values_document
 from ticketkit.masking import count_revived
 from ticketkit.surviving import Values
 from ticketkit.ticket import Ticket, load_ticket
 
 
 def verify(
-    ticket_path: Path, pruned_path: Path | None = None, checkpoint_key: str | None = None
+    ticket_path: Path,
+    pruned_path: Path | None = None,
+    checkpoint_key: str | None = None,
+    allow_missing: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Check a ticket's digests and counts, and that a pruned checkpoint's removed weights are zero.
 
-    Raises an `InputError` for a ticket that was altered or does not fit. `revived` counts the
+    Raises an `InputError` for a ticket that was altered or does not fit; masked parameters that a
+    glob of `allow_missing` matches may be missing. `revived` counts the
     removed weights that are not zero; -0.0 is zero. `changed` counts the survivors that are not,
     bit by bit, the values that the ticket carries, as after a finetuning; None where it has none.
     """
@@ -36,8 +41,7 @@ def verify(
     if pruned_path is None:
         return document
     checkpoint = open_checkpoint(pruned_path, checkpoint_key)
-    mask = ticket.mask_for(checkpoint)
-    mask.check_fits(checkpoint.shapes)
+    mask = ticket.mask_on(checkpoint.shapes, allow_missing)
     revived = {
         name: count
         for name in mask
@@ -46,6 +50,7 @@ def verify(
     document["checkpoint"] = {
         "path": str(pruned_path),
         "form": checkpoint.description,
+        "parameters": matched(ticket, mask),
         "revived": sum(revived.values()),
         "revived_layers": revived,
         "changed": _changed(ticket, checkpoint),
@@ -60,6 +65,7 @@ def _changed(ticket: Ticket, checkpoint: Checkpoint) -> int | None:
     return sum(
         _differing(values, checkpoint.dtypes[name], checkpoint.raw(name), ticket.mask.packed(name))
         for name, values in ticket.values.items()
+        if name in checkpoint
     )
 
 

@@ -31,7 +31,8 @@ def test_the_pruned_file_goes_to_the_current_folder_and_is_told(
     assert result.status == 0
     kept = load_ticket("t.safetensors").mask.kept
     assert result.out == (
-        f"far/model.safetensors: safetensors\nkept {kept} weights, removed {328 - kept}\n"
+        f"far/model.safetensors: safetensors\nfound 3 of the 3 masked parameters\n"
+        f"kept {kept} weights, removed {328 - kept}\n"
         "wrote model.pruned.safetensors\n"
     )
     assert names(folder) == ["far", "model.pruned.safetensors", "t.safetensors"]
@@ -128,7 +129,8 @@ def test_without_a_file_the_masked_parameters_are_written_alone(
     result = cli("apply", carrying)
     kept = load_ticket(carrying).mask.kept
     assert result.out == (
-        f"{carrying}: its own values\nkept {kept} weights, removed {328 - kept}\n"
+        f"{carrying}: its own values\nfound 3 of the 3 masked parameters\n"
+        f"kept {kept} weights, removed {328 - kept}\n"
         "wrote model.pruned.safetensors\n"
     )
     assert "note: it holds the masked parameters alone" in result.err

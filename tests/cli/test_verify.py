@@ -25,6 +25,7 @@ def test_a_ticket_that_is_honoured_exits_with_0(pair: Path, cli: Cli) -> None:
     assert result == Result(
         0,
         "model.ticket.safetensors: digests and counts agree; keeps 164 weights\n"
+        "found 3 of the 3 masked parameters\n"
         "model.pruned.pt: 0 of 164 removed weights are not zero\n",
         "",
     )

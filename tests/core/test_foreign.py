@@ -32,8 +32,8 @@ from ticketkit import (
     WeightsError,
     load_ticket,
 )
+from ticketkit.applying import apply
 from ticketkit.foreign import import_mask
-from ticketkit.pruning import apply
 from ticketkit.showing import show
 from ticketkit.verification import verify
 

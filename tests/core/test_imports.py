@@ -73,6 +73,7 @@ LAYERS = [
     "verification",
     "overlapping",
     "pruning",
+    "applying",
     "foreign",
     "planning",
 ]

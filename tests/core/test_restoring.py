@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from tests.samples import FORMS, leftovers, load, names, save, state
 from ticketkit import Mask, MismatchError, Ticket, UsageError, draw, load_ticket, open_checkpoint
+from ticketkit.applying import apply
 from ticketkit.files import reserve
 from ticketkit.prunable import Counts
-from ticketkit.pruning import apply
 from ticketkit.restoring import put_values, write_alone
 from ticketkit.ticket import Provenance
 

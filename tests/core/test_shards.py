@@ -25,8 +25,9 @@ from tests.samples import (
     state,
 )
 from ticketkit import CheckpointError, InputError, OutputError, UsageError
+from ticketkit.applying import apply
 from ticketkit.folders import reserve_folder
-from ticketkit.pruning import Request, apply, prune
+from ticketkit.pruning import Request, prune
 from ticketkit.verification import verify
 
 INDEX = "model.safetensors.index.json"

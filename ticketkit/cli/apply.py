@@ -8,7 +8,15 @@ import click
 
 from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
-from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_verify, quiet
+from ticketkit.cli.options import (
+    TensorFile,
+    allow_missing,
+    checkpoint_key,
+    force,
+    json_,
+    no_verify,
+    quiet,
+)
 
 
 @click.command("apply", short_help="Write a checkpoint with a ticket's removed weights zero.")
@@ -16,6 +24,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, json_, no_v
 @click.argument("file", type=TensorFile(), required=False)
 @click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
 @no_verify
+@allow_missing
 @checkpoint_key
 @force
 @json_
@@ -25,6 +34,7 @@ def command(
     file: Path | None,
     output: Path | None,
     no_verify: bool,
+    allow_missing: tuple[str, ...],
     checkpoint_key: str | None,
     force: bool,
     as_json: bool,
@@ -37,7 +47,7 @@ def command(
     """
     if file is None and checkpoint_key is not None:
         raise click.UsageError("--checkpoint-key chooses an entry of FILE, which is not given")
-    from ticketkit.pruning import apply
+    from ticketkit.applying import apply
 
     target = output or _default(ticket, file)
     with bars(quiet):
@@ -47,6 +57,7 @@ def command(
             target,
             checkpoint_key=checkpoint_key,
             verify=not no_verify,
+            allow_missing=allow_missing,
             force=force,
         )
     if as_json:
@@ -56,6 +67,7 @@ def command(
         printing.say(
             f"{file}: {document['input']['form']}" if file else f"{ticket}: its own values"
         )
+        printing.matched(document["parameters"])
         click.echo(f"kept {counts['kept']:,} weights, removed {counts['removed']:,}")
         printing.say(f"wrote {document['output']}")
         printing.notes(document["notes"])

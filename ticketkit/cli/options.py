@@ -49,6 +49,9 @@ checkpoint_key = click.option(
 force = click.option("--force", is_flag=True, help="Replace outputs that are already there.")
 json_ = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+allow_missing = click.option(
+    "--allow-missing", multiple=True, metavar="GLOB", help="Masked parameters that may be missing."
+)
 no_verify = click.option(
     "--no-verify", is_flag=True, help="Go on where digests differ from the recorded ones."
 )

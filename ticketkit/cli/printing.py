@@ -53,6 +53,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: str = ""
         click.echo("  ".join(cells).rstrip())
 
 
+def matched(parameters: Mapping[str, int]) -> None:
+    """Print how many of a ticket's parameters were found."""
+    say(f"found {parameters['matched']:,} of the {parameters['masked']:,} masked parameters")
+
+
 def layers(found: Sequence[dict[str, Any]]) -> None:
     """Print the layers of a ticket."""
     rows = [

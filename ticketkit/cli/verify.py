@@ -7,17 +7,23 @@ from pathlib import Path
 import click
 
 from ticketkit.cli import FAILED, printing
-from ticketkit.cli.options import TensorFile, checkpoint_key, json_, quiet
+from ticketkit.cli.options import TensorFile, allow_missing, checkpoint_key, json_, quiet
 
 
 @click.command("verify", short_help="Check a ticket's digests, and a pruned file's zeros.")
 @click.argument("ticket", type=TensorFile())
 @click.argument("pruned", type=TensorFile(), required=False)
 @checkpoint_key
+@allow_missing
 @json_
 @quiet
 def command(
-    ticket: Path, pruned: Path | None, checkpoint_key: str | None, as_json: bool, quiet: bool
+    ticket: Path,
+    pruned: Path | None,
+    checkpoint_key: str | None,
+    allow_missing: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Check TICKET's digests and counts and, if PRUNED is given, that its zeros are still zero.
 
@@ -25,7 +31,7 @@ def command(
     """
     from ticketkit.verification import verify
 
-    document = verify(ticket, pruned, checkpoint_key)
+    document = verify(ticket, pruned, checkpoint_key, allow_missing)
     found = document["checkpoint"]
     if as_json:
         printing.json_document(document)
@@ -36,6 +42,7 @@ def command(
             f"{ticket}: digests and counts agree; keeps {counts['kept']:,} weights{values}"
         )
         if found:
+            printing.matched(found["parameters"])
             printing.say(
                 f"{pruned}: {found['revived']:,} of {counts['removed']:,} removed weights "
                 "are not zero"
