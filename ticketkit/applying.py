@@ -13,7 +13,7 @@ from ticketkit.errors import UsageError, printable
 from ticketkit.files import reserve
 from ticketkit.outputs import check_absent, check_files, reserve_pruned
 from ticketkit.pruning import SPEED, conversion, described, of_the_file
-from ticketkit.restoring import put_values, write_alone
+from ticketkit.restoring import values_on, write_alone
 from ticketkit.ticket import Ticket, load_ticket
 
 ALONE = (
@@ -49,11 +49,9 @@ def apply(
         check_absent((output_path,), force=force)  # a run may have ended just now
         checkpoint = open_checkpoint(input_path, checkpoint_key)
         mask = ticket.mask_on(checkpoint.shapes, allow_missing)
-        if verify and ticket.provenance.source is not None:
+        if checked := verify and ticket.provenance.source is not None:
             ticket.check_source(checkpoint.digest())
-        else:
-            put_values(ticket, checkpoint)
-        left = checkpoint.write(place, mask)
+        left = checkpoint.write(place, mask, {} if checked else values_on(ticket, checkpoint))
     return {
         "schema": "ticketkit.apply/1",
         "input": described(checkpoint),

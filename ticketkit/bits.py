@@ -68,7 +68,7 @@ class PackedBits:
     """Packed bits, or a code of them."""
 
     def __post_init__(self) -> None:
-        _check(self.row, self.size)
+        object.__setattr__(self, "row", _checked(self.row, self.size))
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class BlockBits:
     """Packed bits, or a code of them."""
 
     def __post_init__(self) -> None:
-        _check(self.row, self.tiling.count)
+        object.__setattr__(self, "row", _checked(self.row, self.tiling.count))
 
     @cached_property
     def tiling(self) -> Tiling:
@@ -168,14 +168,17 @@ def _unpacked(row: Bits | Row) -> Bits:
     return row if isinstance(row, np.ndarray) else row.bits
 
 
-def _check(bits: Bits | Row, size: int) -> None:
+def _checked(bits: Bits | Row, size: int) -> Bits | Row:
+    """The bits, not to be written to through this; whoever gave them may go on."""
     if not isinstance(bits, np.ndarray):
         if bits.size != size:
             raise InputError(f"expected a row of {size:,} bits, found {bits.size:,}")
-        return
+        return bits
     expected = (size + 7) // 8
     if len(bits) != expected:
         raise InputError(f"expected {expected} bytes of bits, found {len(bits)}")
     if size % 8 and bits[-1] >> (size % 8):
         raise InputError("bits are set beyond the last weight")
-    bits.flags.writeable = False
+    view = bits.view()
+    view.flags.writeable = False
+    return view

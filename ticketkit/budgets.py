@@ -52,6 +52,11 @@ def budget_of(
         allow_empty_layers,
         _rescaling(parts.allocation),
     )
+    if budget.rescale and not parts.scheme.rescales:
+        raise UsageError(
+            f"scheme {spec_of(parts.scheme)} ranks scores as they are: allocation "
+            f"{spec_of(parts.allocation)}, which rescales them, has no effect on it"
+        )
     if (fixed := fixed_sparsity(parts.scheme)) is not None:
         _check_fixed(parts, layers, budget, sparsity, fixed)
     return budget
@@ -98,7 +103,7 @@ def _check_fixed(
         raise UsageError(f"{told}; strategy {spec_of(parts.strategy)} asks for {sparsity:.6g}")
     own = {name: layer.size - round(fixed * layer.size) for name, layer in layers.items()}
     shared = own if budget.shares is None else dict(budget.shares)
-    if budget.rescale or budget.total != sum(own.values()) or shared != own:
+    if budget.total != sum(own.values()) or shared != own:
         raise UsageError(
             f"{told}; allocation {spec_of(parts.allocation)} shares otherwise: choose one that "
             "gives all layers the same sparsity, such as global or uniform"

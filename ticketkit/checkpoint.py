@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ticketkit.mask import Mask
+    from ticketkit.surviving import Values
 
 _FORMS = {
     "safetensors": "safetensors",
@@ -75,9 +77,12 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """The bits of the tensor under a key of the file; see `raw`."""
 
     @abstractmethod
-    def write(self, output: Any, mask: Mask) -> list[str]:
+    def write(
+        self, output: Any, mask: Mask, values: Mapping[str, Values] = MappingProxyType({})
+    ) -> list[str]:
         """Write this checkpoint with the removed weights +0.0, the rest bit-equal and in order.
 
+        `values` are survivors of masked parameters that are written in the place of its own.
         `output` is an `Output`, or an `OutputFolder` for a sharded checkpoint. The form stays, but
         for a `.pt` file whose output is named `.safetensors`: that is converted. Returns the names
         of what a conversion left behind.

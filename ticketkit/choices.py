@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from dataclasses import dataclass
 from typing import cast
@@ -67,7 +66,7 @@ class Parts:
             check_sparsity(asked)
             if fixed is None:
                 return float(asked)
-            if not math.isclose(asked, fixed):
+            if abs(asked - fixed) > 1e-6:  # as we print it
                 raise UsageError(
                     f"scheme {scheme} has a sparsity of its own, {fixed:.6g}; found {asked}"
                 )
@@ -102,9 +101,9 @@ class Parts:
 def fixed_sparsity(scheme: Scheme) -> float | None:
     """The one sparsity of a scheme that fixes it."""
     with blamed(scheme):
-        fixed = scheme.sparsity
+        fixed = scheme.fixed_sparsity
         if fixed is None:
             return None
         if type(fixed) not in (int, float) or not 0 <= fixed < 1:
-            raise ValueError(f"its sparsity must be None or a number in [0, 1), found {fixed!r}")
+            raise ValueError(f"fixed_sparsity must be None or a number in [0, 1), found {fixed!r}")
         return float(fixed)

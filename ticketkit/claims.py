@@ -8,27 +8,31 @@ import pickletools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ticketkit.archive import pickles_of
 from ticketkit.errors import CheckpointError, printable
 
 _NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "INT", "LONG")
-_NAMED = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 def check_claims(path: Path) -> None:
     """Refuse a legacy file whose storages claim more numbers than the file has bytes.
 
-    torch.load makes room for a storage where the pickle names it, long before its bytes are read.
-    An `UnpicklingError`, as torch raises it, for what is named in another way than torch.save does.
+    torch.load makes room for a storage where the pickle names it, long before its bytes are read;
+    once, however many tensors are views of it. An `UnpicklingError`, as torch raises it, for what
+    is named in another way than torch.save does.
     """
     shown, size = printable(str(path)), path.stat().st_size
+    seen: set[str] = set()
     claimed = 0
-    for length in _lengths(path):
-        if length is None:
+    for key, length in _storages(path):
+        if key is None or length is None:
             raise pickle.UnpicklingError("it names a storage as torch.save never does")
-        claimed += max(0, length)
+        claimed += 0 if key in seen else max(0, length)
+        seen.add(key)
         if claimed > size:
             raise CheckpointError(
                 f"{shown}: its storages claim {claimed:,} numbers or more, but the file has "
@@ -36,27 +40,29 @@ def check_claims(path: Path) -> None:
             )
 
 
-def _lengths(path: Path) -> Iterator[int | None]:
-    """The length of every storage that a file names; None where it is not to be seen.
+def _storages(path: Path) -> Iterator[tuple[str | None, int | None]]:
+    """The key and the length of every storage that a file names; None where they are not seen.
 
     What is no pickle ends the list: torch, which reads it alike, tells that.
     """
-    broken = (ValueError, OverflowError, MemoryError, IndexError)
+    broken = (ValueError, OverflowError, MemoryError, IndexError, KeyError)
     with contextlib.suppress(*broken), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in damaged text
         for pickled in pickles_of(path):
-            yield from _lengths_in(pickled)
+            yield from _storages_in(pickled)
 
 
-def _lengths_in(file: IO[bytes]) -> Iterator[int | None]:
-    """A storage's name is ("storage", class, key, place, length, None): its length is written just
-    before the None that ends it."""
-    recent: list[tuple[str, object]] = [("", None)] * 3
+def _storages_in(file: IO[bytes]) -> Iterator[tuple[str | None, int | None]]:
+    """A storage's name is ("storage", class, key, place, length, None), written in this order."""
+    recent: list[tuple[str, Any]] = [("", None)] * 5
+    memo: dict[int, Any] = {}
     for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in _PUTS:
+            memo[int(str(argument))] = recent[-1][1]
+            continue
+        value = memo.get(int(str(argument))) if opcode.name in _GETS else argument
         if opcode.name in ("BINPERSID", "PERSID"):
-            (_, length), (none, _), (end, _) = recent
-            plain = isinstance(length, int) and (none, end) == ("NONE", "TUPLE")
-            yield length if plain and isinstance(length, int) else None
-        elif opcode.name not in _NAMED:
-            number = argument if opcode.name in _NUMBERS else None
-            recent = [*recent[1:], (opcode.name, number)]
+            (_, key), _, (number, length), (none, _), (end, _) = recent
+            plain = number in _NUMBERS and (none, end) == ("NONE", "TUPLE")
+            yield (key, length) if plain and isinstance(key, str) else (None, None)
+        recent = [*recent[1:], (opcode.name, value)]

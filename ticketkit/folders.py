@@ -12,7 +12,7 @@ from typing import IO
 
 from ticketkit.errors import OutputError, printable
 from ticketkit.files import sync_folder
-from ticketkit.locks import beside, locked, write_failure
+from ticketkit.locks import beside, locked, same_file, write_failure
 
 
 class OutputFolder:
@@ -21,7 +21,7 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._partial = beside(path, "partial")
-        self._names: list[str] = []
+        self._written: dict[str, os.stat_result] = {}
         self._executor = ThreadPoolExecutor(1, "ticketkit-sync")
         self._syncs: list[Future[None]] = []
 
@@ -35,31 +35,31 @@ class OutputFolder:
                 file.flush()
                 # The disk works on this file while the next one is made.
                 self._syncs.append(self._executor.submit(_sync, os.dup(file.fileno())))
+                self._written[name] = os.fstat(file.fileno())
         except OSError as error:
             raise OutputError(write_failure(self.path / name, error, size)) from error
-        self._names.append(name)
 
     def place(self) -> None:
-        """Move what was written to its place, durably.
+        """Move the folder to its place, durably.
 
-        Into a folder that is there already the files move one by one. The last one written, which
-        tells of the others, goes first and comes last: a folder without it is never taken as whole.
+        What is there already steps aside and, but for files that were written anew, moves in
+        again. A run that is killed between leaves one of the two whole; the next one tidies up.
         """
-        if not self._names:
+        if not self._written:
             return
         try:
             for sync in self._syncs:
                 sync.result()
+            if any(not same_file(self._partial / n, found) for n, found in self._written.items()):
+                raise OutputError(f"{printable(str(self.path))}: another run is writing it")
             sync_folder(self._partial)
             if self.path.is_dir():
-                (self.path / self._names[-1]).unlink(missing_ok=True)
-                for name in self._names:
-                    (self._partial / name).replace(self.path / name)
-                sync_folder(self.path)
-            else:
-                self._partial.replace(self.path)
+                self.path.replace(_old(self.path))
+            self._partial.replace(self.path)
             sync_folder(self.path.parent)
+            _settle(self.path)
         except OSError as error:
+            _settle(self.path)
             raise OutputError(write_failure(self.path, error)) from error
 
     def drop(self) -> None:
@@ -77,6 +77,7 @@ def reserve_folder(path: Path) -> Iterator[OutputFolder]:
     """
     path = folder_of(path)
     with locked(beside(path, "lock"), path):
+        _settle(path)
         shutil.rmtree(beside(path, "partial"), ignore_errors=True)  # left by a killed run
         output = OutputFolder(path)
         try:
@@ -84,6 +85,25 @@ def reserve_folder(path: Path) -> Iterator[OutputFolder]:
             output.place()
         finally:
             output.drop()
+
+
+def _old(path: Path) -> Path:
+    """Where a folder steps aside while another takes its place."""
+    return beside(path, "old")
+
+
+def _settle(path: Path) -> None:
+    """Bring a folder that stepped aside back, or what the new one in its place has no file for."""
+    old = _old(path)
+    if not old.is_dir():
+        return
+    if not path.exists():
+        old.replace(path)
+        return
+    for each in old.iterdir():
+        if not (path / each.name).exists():
+            each.replace(path / each.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(descriptor: int) -> None:
@@ -95,7 +115,9 @@ def _sync(descriptor: int) -> None:
 
 def folder_of(path: Path) -> Path:
     """The folder that a write to `path` fills; an `OutputError` where something else is there."""
-    resolved = path.resolve()  # behind a symbolic link, and with a name where it is `.`
+    resolved = path.resolve()  # behind a symbolic link
+    if resolved == Path.cwd():
+        raise OutputError(f"{printable(str(path))}: the current folder; name another to be written")
     if resolved.exists() and not resolved.is_dir():
         raise OutputError(f"{printable(str(path))}: a file, where a folder is to be written")
     return resolved

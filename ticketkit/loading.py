@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -18,6 +19,8 @@ from ticketkit.archive import globals_of, stored_bytes
 from ticketkit.claims import check_claims
 from ticketkit.errors import CheckpointError, printable, some
 
+# Sides of a tensor without elements may be of any length, for torch.
+_TOO_LARGE = 2**62
 # The number that opens a legacy file, as its first pickle has it.
 _MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19."
 # How torch's reader of weights complains of what opens a pickle of protocol 4 or newer.
@@ -92,6 +95,10 @@ def check_storages(path: Path, form: str, tensors: Mapping[str, torch.Tensor]) -
             raise CheckpointError(f"{shown}: {printable(name)}: a nested tensor has no one shape")
         if not is_plain(tensor):
             continue
+        if math.prod(max(1, side) for side in tensor.shape) * tensor.element_size() >= _TOO_LARGE:
+            raise CheckpointError(
+                f"{shown}: {printable(name)}: shape {list(tensor.shape)} is that of no tensor"
+            )
         claimed = tensor.numel() * tensor.element_size()
         storage = tensor.untyped_storage()
         if claimed > storage.nbytes():

@@ -28,7 +28,7 @@ def ticket_path(source: Path) -> Path:
 def check_files(source: Path, pruned: Path | None, outputs: tuple[Path, ...]) -> None:
     """Refuse an input that is no checkpoint, and outputs that would replace it or one another."""
     form = form_of(source)
-    inputs = [source, index_of(source).parent] if form == "sharded" else [source]
+    inputs = [source, *(_parts_of(source) if form == "sharded" else ())]
     if any(_same(path, each) for path in outputs for each in inputs):
         raise UsageError(f"the output would replace its input {printable(str(source))}")
     if len(outputs) > 1 and _same(*outputs):
@@ -65,11 +65,27 @@ def _check_form(source: Path, form: str, pruned: Path) -> None:
     shown, found = printable(str(source)), printable(pruned.name)
     if form == "sharded" and pruned.suffix == ".safetensors":
         raise UsageError(f"{shown} is sharded and stays so: name a folder for it, found {found!r}")
+    if form == "sharded" and (others := _other_indices(index_of(source), pruned)):
+        raise UsageError(f"{printable(str(pruned))} holds another checkpoint: {some(others)}")
     if form == "safetensors" and pruned.suffix not in (".safetensors", source.suffix):
         raise UsageError(
             f"{shown} is a safetensors file and stays one: give the output the suffix "
             f".safetensors, found {found!r}"
         )
+
+
+def _other_indices(index: Path, folder: Path) -> list[str]:
+    """Indices in a folder that would stand beside this one."""
+    found = folder.glob("*.safetensors.index.json") if folder.is_dir() else ()
+    return [path.name for path in found if path.name != index.name]
+
+
+def _parts_of(source: Path) -> list[Path]:
+    """The folder, the index and the files of a sharded checkpoint."""
+    from ticketkit.shards import paths_of
+
+    index = index_of(source)
+    return [index.parent, index, *paths_of(index)]
 
 
 def _is_sharded(source: Path) -> bool:

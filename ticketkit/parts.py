@@ -41,8 +41,12 @@ class Scheme(Part):
     Most schemes are tilings: write a `BlockScheme`. Anything else selects by itself.
     """
 
+    rescales: ClassVar[bool] = False
+    """Whether `select` ranks what `budget.rescale`, if there is one, makes of a layer's scores. A
+    scheme that does not meets no allocation that rescales."""
+
     @property
-    def sparsity(self) -> float | None:
+    def fixed_sparsity(self) -> float | None:
         """The one sparsity of a scheme that fixes it, the same in each layer; None for any other.
 
         Such a scheme needs no sparsity from its user, who may ask for no other one. It meets no
@@ -67,8 +71,7 @@ class Scheme(Part):
         `scores` maps each layer's name to its scores, shape (out, in/groups, *kernel); reading one
         computes it, so hold one at a time, or read it in pieces with `ticketkit.reader_of`.
         `budget.total` weights are kept at most, and `budget.shares[name]` of each layer where there
-        are shares. Where there is a `budget.rescale`, rank what it makes of each layer's scores, or
-        raise a `UsageError`. Positions outside `within` were removed earlier and must stay removed.
+        are shares. Positions outside `within` were removed earlier and must stay removed.
         Return a mask over the same names and shapes.
         """
 
@@ -81,6 +84,8 @@ class BlockScheme(Scheme):
     ...     def block(self, shape):
     ...         return (2, *shape[1:])
     """
+
+    rescales = True
 
     @abstractmethod
     def block(self, shape: tuple[int, ...]) -> tuple[int, ...]:

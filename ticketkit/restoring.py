@@ -1,4 +1,4 @@
-"""Weights from a ticket that carries them: into a checkpoint, or a file of their own."""
+"""Weights from a ticket that carries them: for a checkpoint, or a file of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.errors import MismatchError, printable
-from ticketkit.surviving import Values, tensor_of
+from ticketkit.surviving import Values
 from ticketkit.tensorfile import head_of, itemsize
 from ticketkit.ticket import Ticket
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ticketkit.files import Output
 
 
-def put_values(ticket: Ticket, checkpoint: Checkpoint) -> None:
-    """Let an open checkpoint hold the ticket's values where it held others; its file stays.
+def values_on(ticket: Ticket, checkpoint: Checkpoint) -> dict[str, Values]:
+    """The values of a ticket that can stand in the place of a checkpoint's own, by its names.
 
-    Raises a `MismatchError`, having changed nothing, for a parameter of another dtype.
+    Raises a `MismatchError` for a parameter of another dtype.
     """
     values = {name: found for name, found in _named(ticket).items() if name in checkpoint}
     wrong = [n for n, found in values.items() if found.dtype != checkpoint.dtypes[n]]
@@ -27,15 +27,7 @@ def put_values(ticket: Ticket, checkpoint: Checkpoint) -> None:
             f"{printable(name)}: values of dtype {values[name].dtype} in the ticket, of "
             f"{checkpoint.dtypes[name]} in the checkpoint"
         )
-    mask = ticket.mask_for(checkpoint)
-    for name, found in values.items():
-        packed = mask.packed(name)
-        for key in checkpoint.naming.keys[name]:
-            if checkpoint.form in ("zip", "legacy"):
-                checkpoint.at(key).detach().copy_(tensor_of(found, packed))
-            else:  # without torch; what is mapped is private
-                raw = checkpoint.raw_at(key)
-                raw[...] = found.among_zeros(packed.unpack()).view(raw.dtype).reshape(raw.shape)
+    return values
 
 
 def write_alone(ticket: Ticket, output: Output) -> None:

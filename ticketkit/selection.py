@@ -57,8 +57,8 @@ def select_tiles(
     if unreachable:  # of layers with shares of their own, the one that reaches least decides
         raise min(unreachable, key=lambda error: error.highest)
     mask = Mask({name: layer.packed() for name, layer in layers.items()})
-    if not mask.kept and mask.size:
-        ranked = [layer for layer in layers.values() if layer.weights]
+    ranked = [layer for layer in layers.values() if layer.weights]
+    if ranked and not mask.kept:
         raise _unreachable(ranked, 0, scores, budget)
     return mask
 

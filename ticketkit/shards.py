@@ -7,9 +7,12 @@ that a checkpoint may be larger than memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 from ticketkit.archive import check_safetensors, index_of
 from ticketkit.checkpoint import Checkpoint, Raw
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ticketkit.mask import Mask
+    from ticketkit.surviving import Values
 
 
 class SafetensorsCheckpoint(Checkpoint):
@@ -50,19 +54,34 @@ class SafetensorsCheckpoint(Checkpoint):
     def raw_at(self, key: str) -> Raw:
         return self._file_of[key].raw(key)
 
-    def _write(self, source: TensorFile, file: IO[bytes], mask: Mask, advance: Advance) -> None:
+    def _write(
+        self,
+        source: TensorFile,
+        file: IO[bytes],
+        mask: Mask,
+        values: Mapping[str, Values],
+        advance: Advance,
+    ) -> None:
         """One file with the same header, byte for byte, and its removed weights zero."""
         file.write(source.head)
         advance(len(source.head))
         for key in source.entries:
-            name = self.naming.names.get(key)
-            if name is not None and name in mask:
-                for piece in masked(source.raw(key), mask.packed(name)):
-                    file.write(piece.data)
-                    advance(piece.nbytes)
-            else:
-                file.write(source.bytes_of(key))
-                advance(source.entries[key].stop - source.entries[key].start)
+            for piece in self._pieces(source, key, mask, values):
+                file.write(piece)
+                advance(len(piece))
+
+    def _pieces(
+        self, source: TensorFile, key: str, mask: Mask, values: Mapping[str, Values]
+    ) -> Iterator[memoryview]:
+        """The bytes of one tensor as they are to be written."""
+        name = self.naming.names.get(key, "")
+        if name not in mask:
+            yield source.bytes_of(key)
+        elif name in values:
+            yield values[name].among_zeros(mask.packed(name).unpack()).data
+        else:
+            for piece in masked(source.raw(key), mask.packed(name)):
+                yield piece.view(np.uint8).data
 
 
 class SingleFile(SafetensorsCheckpoint):
@@ -76,9 +95,11 @@ class SingleFile(SafetensorsCheckpoint):
             )
         super().__init__(path, "safetensors", [file])
 
-    def write(self, output: Output, mask: Mask) -> list[str]:
+    def write(
+        self, output: Output, mask: Mask, values: Mapping[str, Values] = MappingProxyType({})
+    ) -> list[str]:
         with stage("writing", self.size) as advance, output.writing(self.size) as file:
-            self._write(self.files[0], file, mask, advance)
+            self._write(self.files[0], file, mask, values, advance)
         return []
 
 
@@ -102,14 +123,22 @@ class ShardedCheckpoint(SafetensorsCheckpoint):
         ours = {self.index.name, *(file.path.name for file in self.files)}
         return sorted(path.name for path in self.index.parent.iterdir() if path.name not in ours)
 
-    def write(self, output: OutputFolder, mask: Mask) -> list[str]:
+    def write(
+        self, output: OutputFolder, mask: Mask, values: Mapping[str, Values] = MappingProxyType({})
+    ) -> list[str]:
         with stage("writing", self.size) as advance:
             for source in self.files:
                 with output.writing(source.path.name, source.size) as file:
-                    self._write(source, file, mask, advance)
+                    self._write(source, file, mask, values, advance)
         with output.writing(self.index.name, len(self._text)) as file:
             file.write(self._text)
         return []
+
+
+def paths_of(index: Path) -> list[Path]:
+    """The files that an index names."""
+    names = set(_weight_map(index, index.read_bytes()).values())
+    return [index.with_name(name) for name in sorted(names)]
 
 
 def _weight_map(index: Path, text: bytes) -> dict[str, str]:

@@ -81,8 +81,9 @@ class TensorFile:
         self.entries = dict(sorted(found.items(), key=lambda item: item[1].start))
         check_names(path, self.entries)
         with path.open("rb") as file:
-            # A private map: a plugin that writes to a weight changes its own copy, not the file.
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # What a plugin writes to a weight is its own copy, and in no digest and no output.
+            self._copy = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
     def bytes_of(self, name: str) -> memoryview:
         """The raw bytes of a tensor, not copied."""
@@ -115,7 +116,7 @@ class TensorFile:
             )
         if not math.prod(entry.shape):
             return torch.empty(entry.shape, dtype=dtype)
-        data: Any = self._map
+        data: Any = self._copy
         start = entry.start
         if start % dtype.itemsize:  # readable all the same, at the cost of a copy
             data, start = bytearray(self.bytes_of(name)), 0

@@ -45,7 +45,9 @@ def read(path: Path, verify: bool) -> Ticket:
     if not is_ticket(file):
         raise TicketError(f"{shown}: a safetensors file, but not a ticket: no {TICKET!r} metadata")
     try:
-        metadata = object_of(json.loads(file.metadata[TICKET], parse_constant=_no_constant))
+        text = file.metadata[TICKET]
+        loaded = json.loads(text, parse_constant=_no_constant, parse_float=_number)
+        metadata = object_of(loaded)
         _check_format(shown, metadata)
         recorded = metadata.pop("sha256")
         found = digest_of(metadata)  # not to be had of text that cannot be written again
@@ -205,6 +207,13 @@ def _row(layer: Mapping[str, Any], data: Bits, size: int) -> Bits | RiceRow:
     row = RiceRow(size, coded, codes, parameter, data)
     row.check()
     return row
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # which could not be written again
+        raise ValueError(f"{printable(text, 40)} is too large a number")
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

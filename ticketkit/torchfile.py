@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from ticketkit.mask import Mask
 from ticketkit.progress import stage
 from ticketkit.tensorfile import DTYPES, check_names
 from ticketkit.zeroing import layout, zero_
+
+if TYPE_CHECKING:
+    from ticketkit.surviving import Values
 
 # Where other tools put the weights, in the order in which they are looked for.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -61,7 +65,11 @@ class TorchCheckpoint(Checkpoint):
     def raw_at(self, key: str) -> np.ndarray[Any, np.dtype[Any]]:
         return raw_of_plain(key, self._tensors[key])
 
-    def write(self, output: Output, mask: Mask) -> list[str]:
+    def write(
+        self, output: Output, mask: Mask, values: Mapping[str, Values] = MappingProxyType({})
+    ) -> list[str]:
+        from ticketkit.surviving import tensor_of
+
         pruned: dict[str, torch.Tensor] = {}
         copies: dict[object, torch.Tensor] = {}
         for name in mask:
@@ -70,6 +78,9 @@ class TorchCheckpoint(Checkpoint):
                 shared = _identity(key, tensor)
                 if shared not in copies:
                     copies[shared] = _pruned(tensor, mask[name])
+                    if name in values:
+                        whole = tensor_of(values[name], mask.packed(name))
+                        copies[shared].detach().copy_(whole)
                 pruned[key] = copies[shared]
         if output.path.suffix == ".safetensors":
             return self._convert(output, {**self._tensors, **pruned})

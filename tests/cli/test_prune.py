@@ -684,7 +684,11 @@ def test_a_scheme_of_one_sparsity_needs_none_and_names_what_it_spares(
         (["--scheme", "nm", "--sparsity", "0.6"], 2, "scheme nm:n=2,m=4 has a sparsity of its own"),
         (["--scheme", "nm:n=5"], 2, "nm keeps n of every m weights, whole numbers with 1 <= n <="),
         (["--scheme", "nm", "--allocation", "erk"], 2, "scheme nm:n=2,m=4 removes 0.5 of each la"),
-        (["--scheme", "nm", "--allocation", "lamp"], 2, "scheme nm:n=2,m=4 removes 0.5 of each l"),
+        (
+            ["--scheme", "nm", "--allocation", "lamp"],
+            2,
+            "scheme nm:n=2,m=4 ranks scores as they are: al",
+        ),
         (["--scheme", "nm:n=1,m=7"], 3, "nothing to prune: spared attention.in_proj_weight (4 we"),
         (["--sparsity", "0.5", "--criterion", "taylor"], 2, "criterion taylor needs a network an"),
     ],

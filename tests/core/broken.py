@@ -116,7 +116,7 @@ class Half(ticketkit.Scheme):
     name = "half"
 
     @property
-    def sparsity(self) -> float | None:
+    def fixed_sparsity(self) -> float | None:
         return 0.5
 
     def spares(self, shape: Shape) -> str | None:
@@ -141,7 +141,7 @@ class FixesAPercentage(Half):
     """Takes sparsity for a percentage."""
 
     @property
-    def sparsity(self) -> float | None:
+    def fixed_sparsity(self) -> float | None:
         return 50
 
 

@@ -124,3 +124,12 @@ def test_blocks_of_any_side_cover_a_layer_of_any_side(data: st.DataObject) -> No
     blocks = BlockBits(layer, block, pack(keep))
     assert np.array_equal(blocks.unpack(), _painted(layer, block, keep))
     assert blocks.kept == blocks.unpack().sum() == count(blocks.bits)
+
+
+def test_bits_that_were_given_are_still_their_givers_to_write() -> None:
+    bits = np.zeros(2, np.uint8)
+    packed = PackedBits((16,), bits)
+    bits[0] = 1
+    assert packed.kept == 1
+    with pytest.raises(ValueError, match="read-only"):
+        packed.bits[0] = 0

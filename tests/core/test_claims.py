@@ -34,14 +34,14 @@ def legacy(folder: Path, *names: object) -> Path:
     return path
 
 
-def storage(length: object, *rest: object) -> tuple[object, ...]:
-    return ("storage", torch.FloatStorage, "7", "cpu", length, *(rest or (None,)))
+def storage(length: object, *rest: object, key: str = "7") -> tuple[object, ...]:
+    return ("storage", torch.FloatStorage, key, "cpu", length, *(rest or (None,)))
 
 
 @pytest.mark.parametrize("length", [10**4, 2**31, 2**40, 2**63])
 def test_a_storage_that_cannot_be_in_the_file_is_refused(length: int, tmp_path: Path) -> None:
     # fault row 8
-    path = legacy(tmp_path, storage(3), storage(length))
+    path = legacy(tmp_path, storage(3), storage(3), storage(length, key="8"))
     with little_memory(), pytest.raises(CheckpointError) as caught:
         check_claims(path)
     size = path.stat().st_size
@@ -75,6 +75,17 @@ def test_what_torch_saves_passes(form: str, tmp_path: Path) -> None:
         "parameter": torch.nn.Parameter(torch.ones(2)),
     }
     check_claims(save({**state(), **odd}, tmp_path, form))
+
+
+def test_a_storage_that_many_tensors_view_counts_once(tmp_path: Path) -> None:
+    whole = torch.arange(1000.0)
+    views = {str(i): whole[100 * i : 100 * (i + 1)].reshape(10, 10) for i in range(10)}
+    halves = {name: tensor.half() for name, tensor in state().items()}
+    flat = torch.nn.LSTM(20, 30, 2, bidirectional=True).state_dict()
+    for each in (views, flat, {"state_dict": halves, "state_dict_ema": halves, "best": halves}):
+        path = save(each, tmp_path, "legacy")  # type: ignore[arg-type]
+        check_claims(path)
+        assert len(open_checkpoint(path))
 
 
 def test_what_is_no_pickle_is_left_to_torch(tmp_path: Path) -> None:

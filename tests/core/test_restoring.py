@@ -15,7 +15,7 @@ from ticketkit import Mask, MismatchError, Ticket, UsageError, draw, load_ticket
 from ticketkit.applying import apply
 from ticketkit.files import reserve
 from ticketkit.prunable import Counts
-from ticketkit.restoring import put_values, write_alone
+from ticketkit.restoring import write_alone
 from ticketkit.ticket import Provenance
 
 
@@ -67,9 +67,12 @@ def test_a_strided_tensor_gets_its_values_too(form: str, tmp_path: Path) -> None
     path = save(turned, tmp_path, form)
     made = draw(open_checkpoint(path), scheme="unstructured", sparsity=0.5)
     other = {"w.weight": torch.randn(5, 6)}
-    opened = open_checkpoint(path)
-    put_values(made.with_values(other), opened)
-    assert opened["w.weight"].equal(other["w.weight"] * made.mask["w.weight"])
+    made.with_values(other).save(tmp_path / "t.safetensors")
+    target = path.with_name(f"out{path.suffix}")
+    apply(tmp_path / "t.safetensors", path, target, verify=False)
+    written = open_checkpoint(target)["w.weight"]
+    assert written.equal(other["w.weight"] * made.mask["w.weight"])
+    assert written.stride() == open_checkpoint(path)["w.weight"].stride()
 
 
 def test_values_of_another_dtype_are_refused(carrying: Path, tmp_path: Path) -> None:

@@ -199,3 +199,8 @@ def test_the_sums_of_blocks_do_not_depend_on_how_a_layer_is_cut(
     for other in masks[1:]:
         for one, two in zip(masks[0], other, strict=True):
             _same(one, two)
+
+
+def test_where_an_earlier_round_has_left_nothing_nothing_is_kept() -> None:
+    scores, none = {"a": torch.ones(2, 2)}, Mask({"a": torch.zeros(2, 2, dtype=torch.bool)})
+    assert select_tiles(lambda shape: (1, 1), scores, Budget(0), none).kept == 0

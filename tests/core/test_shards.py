@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -259,6 +260,47 @@ def test_a_folder_that_is_there_stays_unless_forced_and_keeps_its_other_files(
     prune(request(folder, tmp_path, force=True, sparsity=0.7))
     assert (tmp_path / "pruned" / "config.json").read_text() == "mine"
     assert verify(tmp_path / "t.safetensors", tmp_path / "pruned")["ok"]
+
+
+def test_the_files_of_a_sharded_input_are_never_replaced(tmp_path: Path) -> None:
+    folder = save_shards(state(), tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "link.safetensors").symlink_to(folder / "model-00001-of-00003.safetensors")
+    for ticket in (folder / INDEX, folder / sorted(before)[0], tmp_path / "link.safetensors"):
+        asked = Request(folder, None, ticket, 0.5, force=True)
+        with pytest.raises(UsageError, match="the output would replace its input"):
+            prune(asked)
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_with_another_index_is_refused(tmp_path: Path) -> None:
+    folder = save_shards(state(), tmp_path)
+    (tmp_path / "pruned").mkdir()
+    (tmp_path / "pruned" / "other.safetensors.index.json").touch()
+    with pytest.raises(UsageError, match=r"holds another checkpoint: other\.safetensors"):
+        prune(request(folder, tmp_path, force=True))
+
+
+def test_what_a_criterion_writes_to_its_weights_is_in_no_digest_and_no_output(
+    tmp_path: Path,
+) -> None:
+    class Careless(ticketkit.Criterion):
+        """Writes through NumPy, which torch does not see."""
+
+        name = "careless"
+
+        def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+            array = weight.numpy()
+            np.abs(array, out=array)
+            return weight.clone()
+
+    checkpoint = ticketkit.open_checkpoint(save_shards(state(), tmp_path))
+    ticket = ticketkit.draw(checkpoint, scheme="row", sparsity=0.5, criterion=Careless())
+    assert ticket.provenance.source == whole(tmp_path).digest()
+    with reserve_folder(tmp_path / "pruned") as output:
+        checkpoint.write(output, ticket.mask)
+    written = load(tmp_path / "pruned")["stem.weight"]
+    assert written.equal(state()["stem.weight"] * ticket.mask["stem.weight"])
 
 
 # --- fault row 50 for shards

@@ -455,3 +455,15 @@ def test_a_mask_of_the_file_can_be_used_while_the_file_is_gone(tmp_path: Path) -
     found = load_ticket(path)
     path.unlink()
     assert torch.equal(found.mask["fc.weight"], ticket().mask["fc.weight"])
+
+
+def test_a_number_that_could_not_be_written_again_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    ticket().save(path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(rb"\"seed\":3", rb"\"x\":9e999,\"seed\":3"))
+    raw = path.read_bytes()
+    length = int.from_bytes(data[:8], "little") + len(raw) - len(data)
+    path.write_bytes(length.to_bytes(8, "little") + raw[8:])
+    with pytest.raises(TicketError, match="9e999 is too large a number"):
+        load_ticket(path, verify=False)

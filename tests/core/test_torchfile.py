@@ -204,6 +204,11 @@ def test_a_pickle_that_torch_does_not_read_is_told(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "x.pt")
 
 
+def test_a_tensor_without_elements_has_no_absurd_sides(tmp_path: Path) -> None:
+    path = saved({"a.weight": torch.ones(2, 2), "b": torch.empty(0, 2**31, 2**31)}, tmp_path)
+    assert refusal(path).endswith("b: shape [0, 2147483648, 2147483648] is that of no tensor")
+
+
 def test_no_source_lets_a_file_run_code() -> None:
     # fault row 5: no way back to a pickle that runs code, not even one that nobody takes
     root = Path(ticketkit.__file__).parent

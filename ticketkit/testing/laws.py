@@ -82,8 +82,8 @@ class PartLaws:
     ) -> ticketkit.Ticket:
         """The ticket of this sparsity, or of the highest one that the part can reach."""
         chosen = {"scheme": "unstructured", self.kind: self.part, **options}
-        if isinstance(self.part, ticketkit.Scheme) and self.part.sparsity is not None:
-            sparsity = self.part.sparsity
+        if isinstance(self.part, ticketkit.Scheme) and self.part.fixed_sparsity is not None:
+            sparsity = self.part.fixed_sparsity
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sparsity 0, and of empty layers
             try:

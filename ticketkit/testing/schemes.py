@@ -29,7 +29,7 @@ class SchemeLaws(PartLaws):
 
     def test_a_sparsity_of_its_own_is_a_fraction_and_met_in_each_layer(self) -> None:
         """`sparsity` is None, or a number in [0, 1), of which each layer loses just that much."""
-        fixed = self.part.sparsity
+        fixed = self.part.fixed_sparsity
         if fixed is None:
             return
         promise(
@@ -120,7 +120,7 @@ class SchemeLaws(PartLaws):
 
     def test_sparsity_0_keeps_everything(self) -> None:
         """Sparsity 0 is a valid ticket of ones, unless the scheme has a sparsity of its own."""
-        for name, network in self._networks() if self.part.sparsity is None else ():
+        for name, network in self._networks() if self.part.fixed_sparsity is None else ():
             mask = self.draw(network, 0.0).mask
             removed = mask.size - mask.kept
             promise(removed == 0, f"{name}: sparsity 0 removed {removed} weights")
@@ -149,7 +149,7 @@ class SchemeLaws(PartLaws):
     def test_shares_bind_each_layer(self) -> None:
         """Where an allocation gives shares, no layer keeps more than its own."""
         scores = self._scores()
-        part = 0.5 if self.part.sparsity is None else self.part.sparsity
+        part = 0.5 if self.part.fixed_sparsity is None else self.part.fixed_sparsity
         sizes = {name: values.numel() for name, values in scores.items()}
         shares = {name: size - round(part * size) or 1 for name, size in sizes.items()}
         budget = ticketkit.Budget(sum(shares.values()), shares, allow_empty_layers=True)
@@ -166,8 +166,8 @@ class SchemeLaws(PartLaws):
             {n: torch.rand(s.shape, generator=generator) < 0.7 for n, s in scores.items()}
         )
         total = within.kept // 2
-        if self.part.sparsity is not None:
-            total = within.size - round(self.part.sparsity * within.size)
+        if self.part.fixed_sparsity is not None:
+            total = within.size - round(self.part.fixed_sparsity * within.size)
         budget = ticketkit.Budget(total, allow_empty_layers=True)
         mask = self.part.select(scores, budget, within)
         promise(mask & within == mask, "a weight that an earlier round removed has come back")
@@ -203,7 +203,7 @@ class SchemeLaws(PartLaws):
 
     def _asked(self, *more: float) -> tuple[float, ...]:
         """The sparsities that can be asked for."""
-        fixed = self.part.sparsity
+        fixed = self.part.fixed_sparsity
         return (*self.sparsities, *more) if fixed is None else (fixed,)
 
     def _networks(self) -> list[tuple[str, nn.ModuleDict]]:

@@ -39,7 +39,7 @@ class NM(ticketkit.Scheme):
             )
 
     @property
-    def sparsity(self) -> float:
+    def fixed_sparsity(self) -> float:
         return 1 - self.n / self.m
 
     def spares(self, shape: tuple[int, ...]) -> str | None:

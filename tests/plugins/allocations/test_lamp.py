@@ -177,3 +177,19 @@ def test_layers_may_be_emptied_where_that_is_allowed() -> None:
             allow_empty_layers=True,
         ).mask
     assert [int(keep.sum()) for keep in mask.values()] == [1, 0]
+
+
+def test_a_scheme_that_ranks_scores_as_they_are_meets_no_lamp() -> None:
+    class First(ticketkit.Scheme):
+        """The first weights of each layer."""
+
+        name = "first"
+
+        def select(
+            self, scores: Any, budget: ticketkit.Budget, within: ticketkit.Mask | None
+        ) -> ticketkit.Mask:
+            raise NotImplementedError
+
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    with pytest.raises(ticketkit.UsageError, match="allocation lamp, which rescales them"):
+        ticketkit.draw(network, scheme=First(), sparsity=0.5, allocation="lamp")

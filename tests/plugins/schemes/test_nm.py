@@ -45,7 +45,7 @@ def best(scores: Any, n: int, m: int, alive: Any = None) -> Any:
 
 def selected(scheme: NM, scores: Any, within: Any = None) -> Any:
     size = scores.size
-    budget = ticketkit.Budget(size - round(scheme.sparsity * size))
+    budget = ticketkit.Budget(size - round(scheme.fixed_sparsity * size))
     mask = within is not None and ticketkit.Mask({"w": within})
     return scheme.select({"w": torch.from_numpy(scores)}, budget, mask or None)["w"].numpy()
 
@@ -154,10 +154,15 @@ def test_it_takes_allocations_that_share_evenly(allocation: str) -> None:
     assert set(mask.layer_sparsity().values()) == {0.5}
 
 
-@pytest.mark.parametrize("allocation", ["erk", "lamp"])
-def test_it_refuses_every_other_allocation(allocation: str) -> None:
+@pytest.mark.parametrize(
+    ("allocation", "told"),
+    [
+        ("erk", "scheme nm:n=2,m=4 removes 0.5 of each layer; allocation erk shares otherwise"),
+        ("lamp", "scheme nm:n=2,m=4 ranks scores as they are: allocation lamp, which rescales"),
+    ],
+)
+def test_it_refuses_every_other_allocation(allocation: str, told: str) -> None:
     network = nn.Sequential(nn.Linear(8, 60), nn.Linear(12, 5))
-    told = f"scheme nm:n=2,m=4 removes 0.5 of each layer; allocation {allocation} shares otherwise"
     with pytest.raises(ticketkit.UsageError, match=told):
         ticketkit.draw(network, scheme="nm", allocation=allocation)
 
