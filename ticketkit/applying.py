@@ -60,8 +60,15 @@ def apply(
         "parameters": matched(ticket, mask),
         "sparsity": {"reached": ticket.reached()},
         "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
-        "notes": [*of_the_file(checkpoint), *conversion(left), SPEED],
+        "notes": [*_unchecked(ticket), *of_the_file(checkpoint), *conversion(left), SPEED],
     }
+
+
+def _unchecked(ticket: Ticket) -> list[str]:
+    """A note where nothing tells whose weights a ticket is of."""
+    if ticket.provenance.source is not None:
+        return []
+    return ["the ticket does not record its weights: whether these are they was not checked"]
 
 
 def _apply_alone(

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 
 _UTILS = "torch.nn.utils."
+_SCORES = "'ticketkit import', which reads the mask that such scores stand for"
 # What a tensor is called, how the name of its partner ends, and the call that undoes it.
 _KNOWN = [
     (r"(.*)_orig", "_mask", "prune.remove ('ticketkit import' reads such masks)"),
+    (r"(.*)\.scores", ".weight", _SCORES),
     (r"(.*)_orig", "_u", "remove_spectral_norm"),
     (r"(.*weight[^.]*)_g", "_v", "remove_weight_norm"),
     (r"(.*weight[^.]*)_v", "_g", "remove_weight_norm"),
@@ -27,5 +29,5 @@ def computed_from(names: Iterable[str]) -> dict[str, str]:
         for name in known:
             match = re.fullmatch(pattern, name)
             if match and match[1] + partner in known:
-                found.setdefault(name, _UTILS + call)
+                found.setdefault(name, call if call is _SCORES else _UTILS + call)
     return found

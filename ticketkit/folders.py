@@ -116,8 +116,10 @@ def _sync(descriptor: int) -> None:
 def folder_of(path: Path) -> Path:
     """The folder that a write to `path` fills; an `OutputError` where something else is there."""
     resolved = path.resolve()  # behind a symbolic link
-    if resolved == Path.cwd():
-        raise OutputError(f"{printable(str(path))}: the current folder; name another to be written")
+    if Path.cwd().is_relative_to(resolved):  # the root of all folders too
+        raise OutputError(
+            f"{printable(str(path))}: the current folder, or one that holds it; name another"
+        )
     if resolved.exists() and not resolved.is_dir():
         raise OutputError(f"{printable(str(path))}: a file, where a folder is to be written")
     return resolved

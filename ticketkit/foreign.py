@@ -12,7 +12,7 @@ import ticketkit
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.choices import check_sparsity
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.errors import CheckpointError, InputError, printable, some
+from ticketkit.errors import CheckpointError, InputError, UsageError, printable, some
 from ticketkit.files import reserve
 from ticketkit.maskforms import SCORES, Found, recognised, rewound
 from ticketkit.outputs import check_absent, check_files
@@ -45,6 +45,8 @@ def import_mask(
     """
     if sparsity is not None:
         check_sparsity(sparsity)
+        if sparsity == 1:
+            raise UsageError("sparsity is the fraction removed, in [0, 1); found 1")
     check_files(input_path, None, (ticket_path,))
     check_absent((ticket_path,), force=force)
     with reserve(ticket_path) as place:

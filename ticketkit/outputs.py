@@ -63,9 +63,9 @@ def reserve_pruned(
 
 def _check_form(source: Path, form: str, pruned: Path) -> None:
     shown, found = printable(str(source)), printable(pruned.name)
-    if form == "sharded" and pruned.suffix == ".safetensors":
+    if form == "sharded" and pruned.suffix in (".safetensors", ".pt", ".pth", ".bin"):
         raise UsageError(f"{shown} is sharded and stays so: name a folder for it, found {found!r}")
-    if form == "sharded" and (others := _other_indices(index_of(source), pruned)):
+    if form == "sharded" and (others := _of_another(source, pruned)):
         raise UsageError(f"{printable(str(pruned))} holds another checkpoint: {some(others)}")
     if form == "safetensors" and pruned.suffix not in (".safetensors", source.suffix):
         raise UsageError(
@@ -74,10 +74,12 @@ def _check_form(source: Path, form: str, pruned: Path) -> None:
         )
 
 
-def _other_indices(index: Path, folder: Path) -> list[str]:
-    """Indices in a folder that would stand beside this one."""
-    found = folder.glob("*.safetensors.index.json") if folder.is_dir() else ()
-    return [path.name for path in found if path.name != index.name]
+def _of_another(source: Path, folder: Path) -> list[str]:
+    """Files of a checkpoint in a folder that would stay beside this one's."""
+    ours = {path.name for path in _parts_of(source)}
+    there = sorted(folder.iterdir()) if is_folder(folder) else []
+    ends = (".safetensors", ".safetensors.index.json")
+    return [path.name for path in there if path.name.endswith(ends) and path.name not in ours]
 
 
 def _parts_of(source: Path) -> list[Path]:

@@ -55,6 +55,7 @@ def test_without_arguments_the_help_is_printed(cli: Cli) -> None:
         (["show"], "Missing argument 'FILE'"),
         (["show", "a", "b"], "unexpected extra argument"),
         (["prune", "x.pt", "--sparsity", "0.5", "--seed", "x"], "'x' is not a valid integer"),
+        (["show", ""], "a path is expected, found ''"),
         (["show", "-"], "a file of tensors is read and written in place, not as a stream"),
         (["prune", "x.pt", "--sparsity", "0.5", "-o", "-"], "not as a stream"),
     ],
@@ -309,7 +310,8 @@ def writing(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]
     ("number", "status", "told"),
     [
         (signal.SIGINT, 130, "error: interrupted; no output was left half-written\n"),
-        (signal.SIGTERM, 75, "error: stopped by SIGTERM; no output was left half-written\n"),
+        (signal.SIGTERM, 75, "error: stopped by a signal; no output was left half-written\n"),
+        (signal.SIGHUP, 75, "error: stopped by a signal; no output was left half-written\n"),
     ],
 )
 def test_a_signal_ends_it_with_its_status_and_leaves_the_old_output(
@@ -434,7 +436,7 @@ def test_a_signal_while_a_plugin_is_imported_is_no_fault_of_the_plugin(tmp_path:
     install(tmp_path, "plug-slow", "plug_slow", SLEEPER)
     done = run("parts", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 75
-    assert done.stderr == "error: stopped by SIGTERM; no output was left half-written\n"
+    assert done.stderr == "error: stopped by a signal; no output was left half-written\n"
 
 
 # --- the same bytes everywhere: fault row 55

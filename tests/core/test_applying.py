@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import ticketkit
 from tests.samples import FORMS, load, names, save, state
 from ticketkit import (
     CheckpointError,
@@ -16,6 +18,7 @@ from ticketkit import (
     load_ticket,
 )
 from ticketkit.applying import apply
+from ticketkit.checkpoint import open_checkpoint
 from ticketkit.pruning import Request, prune
 
 
@@ -177,3 +180,16 @@ def test_what_has_another_shape_is_not_missing(drawn: tuple[Path, Path], tmp_pat
     source = save({**state(), "stem.weight": torch.ones(3, 3)}, tmp_path, "zip", "other")
     with pytest.raises(MismatchError, match="1 have another shape"):
         apply(drawn[1], source, tmp_path / "y.pt", verify=False, allow_missing=["*"])
+
+
+def test_a_ticket_that_records_no_weights_says_that_nothing_was_checked(tmp_path: Path) -> None:
+    ticket = ticketkit.draw(open_checkpoint(save(state(), tmp_path, "zip")), **DRAW)
+    bare = dataclasses.replace(
+        ticket, provenance=dataclasses.replace(ticket.provenance, source=None)
+    )
+    bare.save(tmp_path / "bare.safetensors")
+    document = apply(tmp_path / "bare.safetensors", tmp_path / "model.pt", tmp_path / "y.pt")
+    assert document["notes"][0].startswith("the ticket does not record its weights")
+
+
+DRAW: Any = {"scheme": "row", "sparsity": 0.5}

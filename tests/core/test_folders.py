@@ -180,5 +180,6 @@ def test_the_current_folder_is_not_pulled_from_under_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match="the current folder; name another"):
-        folder_of(Path())
+    for path in (Path(), Path(".."), Path("/")):
+        with pytest.raises(OutputError, match="the current folder, or one that holds it; name"):
+            folder_of(path)

@@ -268,3 +268,16 @@ def test_a_layer_that_a_scheme_cannot_cut_is_spared_for_its_reason() -> None:
     assert found.counts.prunable == 108
     with pytest.raises(ticketkit.InputError, match=r"nothing to prune: spared 0.weight \(all"):
         surveyed(network, spares=lambda shape: "all of them")  # fault row 28
+
+
+def test_scores_that_choose_among_weights_are_refused(tmp_path: Path) -> None:  # fault row 36
+    weights = {
+        "a.weight": torch.ones(2, 3),
+        "a.scores": torch.ones(2, 3),
+        "b.weight": torch.ones(4, 4),
+    }
+    torch.save(weights, tmp_path / "w.pt")
+    tensors = open_checkpoint(tmp_path / "w.pt").tensors()
+    with pytest.raises(ticketkit.InputError, match=r"computed from a\.scores .*ticketkit import"):
+        survey(tensors)
+    assert set(survey(tensors, exclude=["a.scores"]).layers) == {"a.weight", "b.weight"}

@@ -276,9 +276,11 @@ def test_the_files_of_a_sharded_input_are_never_replaced(tmp_path: Path) -> None
 def test_a_folder_with_another_index_is_refused(tmp_path: Path) -> None:
     folder = save_shards(state(), tmp_path)
     (tmp_path / "pruned").mkdir()
-    (tmp_path / "pruned" / "other.safetensors.index.json").touch()
-    with pytest.raises(UsageError, match=r"holds another checkpoint: other\.safetensors"):
-        prune(request(folder, tmp_path, force=True))
+    for name in ("other.safetensors.index.json", "model-00004-of-00004.safetensors"):
+        (tmp_path / "pruned" / name).touch()
+        with pytest.raises(UsageError, match=f"holds another checkpoint: {name}"):
+            prune(request(folder, tmp_path, force=True))
+        (tmp_path / "pruned" / name).unlink()
 
 
 def test_what_a_criterion_writes_to_its_weights_is_in_no_digest_and_no_output(

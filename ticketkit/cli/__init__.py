@@ -23,6 +23,8 @@ from ticketkit.errors import TicketkitError, near, printable
 # Command: the module of this package that holds it, under the same name (keywords: with a '_').
 _COMMANDS = ("prune", "show", "apply", "verify", "overlap", "import", "parts", "plugins")
 
+_STOPS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
 DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
 
 
@@ -110,15 +112,19 @@ def _run(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _stopping() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does; only a main thread can."""
+    """Let SIGTERM, and a terminal that is closed, end the block as Ctrl-C does.
+
+    Only a main thread can.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {number: signal.signal(number, _stop) for number in _STOPS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -159,7 +165,7 @@ def _help_of(error: click.ClickException) -> str:
 
 def _ended(error: SystemExit) -> int:
     if isinstance(error, _Stopped):
-        _complain("stopped by SIGTERM; no output was left half-written")
+        _complain("stopped by a signal; no output was left half-written")
         return STOPPED
     _complain(f"a plugin ended the program: sys.exit({error.code!r})")
     return FAILED

@@ -19,6 +19,8 @@ class TensorFile(click.Path):
         """Refuse `-`, by which other tools mean standard input or output."""
         if str(value) == "-":
             self.fail("a file of tensors is read and written in place, not as a stream", param, ctx)
+        if not str(value):
+            self.fail("a path is expected, found ''", param, ctx)
         return super().convert(value, param, ctx)
 
 
