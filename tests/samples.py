@@ -22,6 +22,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ticketkit.pruning import Request
+
 FORMS = ["safetensors", "zip", "legacy", "wrapped-zip", "wrapped-legacy"]
 
 
@@ -116,6 +118,21 @@ def load(path: Path) -> dict[str, torch.Tensor]:
     whole = torch.load(path, weights_only=True)
     weights: dict[str, torch.Tensor] = whole.get("state_dict", whole.get("model", whole))
     return weights
+
+
+def request(source: Path, **options: Any) -> Request:
+    """A request as the command line makes it, its outputs beside the input."""
+    options.setdefault("output", source.with_name(f"pruned{source.suffix}"))
+    options.setdefault("ticket", source.with_name("ticket.safetensors"))
+    return Request(source, **{"sparsity": 0.5, **options})
+
+
+def metadata(data: bytes) -> dict[str, Any]:
+    """What is recorded in the bytes of a ticket's file."""
+    length = int.from_bytes(data[:8], "little")
+    text = json.loads(data[8 : 8 + length])["__metadata__"]["ticketkit"]
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def raw_safetensors(header: object, data: bytes = b"", length: int | None = None) -> bytes:

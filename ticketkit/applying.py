@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ticketkit.checkpoint import open_checkpoint
 from ticketkit.describe import matched
 from ticketkit.errors import UsageError, printable
 from ticketkit.files import reserve
-from ticketkit.outputs import check_absent, check_files, reserve_pruned
+from ticketkit.outputs import check_absent, check_files, reserve_pruned, same_place
 from ticketkit.pruning import SPEED, conversion, described, of_the_file
 from ticketkit.restoring import values_on, write_alone
 from ticketkit.ticket import Ticket, load_ticket
@@ -43,8 +42,7 @@ def apply(
         return _apply_alone(ticket_path, ticket, output_path, force=force)
     check_files(input_path, output_path, (output_path,))
     check_absent((output_path,), force=force)
-    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
-        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
+    _check_ticket_stays(ticket_path, output_path)
     with reserve_pruned(input_path, output_path) as place:
         check_absent((output_path,), force=force)  # a run may have ended just now
         checkpoint = open_checkpoint(input_path, checkpoint_key)
@@ -62,6 +60,11 @@ def apply(
         "counts": {"kept": ticket.mask.kept, "removed": ticket.removed},
         "notes": [*_unchecked(ticket), *of_the_file(checkpoint), *conversion(left), SPEED],
     }
+
+
+def _check_ticket_stays(ticket_path: Path, output_path: Path) -> None:
+    if same_place(output_path, ticket_path):
+        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
 
 
 def _unchecked(ticket: Ticket) -> list[str]:
@@ -84,8 +87,7 @@ def _apply_alone(
             "the ticket's own values go to a safetensors file: give the output the suffix "
             f".safetensors, found {printable(output_path.name)!r}"
         )
-    if os.path.realpath(output_path) == os.path.realpath(ticket_path):
-        raise UsageError(f"the output would replace the ticket {printable(str(ticket_path))}")
+    _check_ticket_stays(ticket_path, output_path)
     check_absent((output_path,), force=force)
     with reserve(output_path) as place:
         check_absent((output_path,), force=force)  # a run may have ended just now

@@ -41,10 +41,15 @@ def form_of(path: Path) -> str:
 
     `"sharded"`: a folder of safetensors files with an index, or the index itself.
     """
-    if is_folder(path) or path.name.endswith(".index.json"):
+    if is_sharded(path):
         index_of(path)
         return "sharded"
     return _form_of_file(path)
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether `path` stands for a folder of shards, right or wrong: a folder, or an index."""
+    return is_folder(path) or path.name.endswith(".index.json")
 
 
 def is_folder(path: Path) -> bool:

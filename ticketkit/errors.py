@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -31,6 +32,14 @@ class UnreachableSparsity(UsageError):
 
     def __reduce__(self) -> tuple[type[UnreachableSparsity], tuple[str, float]]:
         return type(self), (str(self), self.highest)  # across processes too
+
+
+def highest_sparsity(least: int, total: int) -> float:
+    """What is removed where `least` of `total` weights stay, rounded down to six digits.
+
+    So that what is printed can be asked for.
+    """
+    return math.floor((1 - least / total) * 10**6) / 10**6
 
 
 class InputError(TicketkitError, ValueError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ticketkit.blame import blamed
 from ticketkit.checkpoint import open_checkpoint
-from ticketkit.errors import UnreachableSparsity, printable
+from ticketkit.errors import UnreachableSparsity, highest_sparsity, printable
 from ticketkit.outputs import there_already
 from ticketkit.parts import BlockScheme, Scheme
 from ticketkit.prunable import Survey, cannot_rank, natural, survey
@@ -89,7 +89,7 @@ def _check_reachable(tilings: dict[str, Tiling], budget: Budget) -> None:
 
 def _unreachable(names: list[str], least: int, total: int, lifted: bool) -> UnreachableSparsity:
     where = printable(names[0]) if len(names) == 1 else f"{len(names)} layers"
-    highest = math.floor((1 - least / total) * 10**6) / 10**6
+    highest = highest_sparsity(least, total)
     hint = " (--allow-empty-layers lifts this)" if lifted else ""
     return UnreachableSparsity(
         f"the sparsity cannot be reached: the smallest blocks of {where} take {least:,} of "

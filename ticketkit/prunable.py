@@ -72,8 +72,7 @@ def survey(
 
     Both are `fnmatch` globs over parameter names. `spares` says why a layer of a presented shape
     cannot be cut all the same. Raises an `InputError` for tensors that a weight is computed from,
-    unless they are excluded, and one that lists what was spared where nothing is
-    left.
+    unless they are excluded, and one that lists what was spared where nothing is left.
     """
     found = {tensor.name: tensor for tensor in sorted(tensors, key=lambda t: t.name)}
     included, excluded = _matching(include, found), _matching(exclude, found)

@@ -8,7 +8,6 @@ only that is sorted. A bracket that misses is widened and the pass repeated, so 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 
 from ticketkit.bits import Bits, count, pack
 from ticketkit.budgets import Budget
-from ticketkit.errors import PluginError, UnreachableSparsity, printable
+from ticketkit.errors import PluginError, UnreachableSparsity, highest_sparsity, printable
 from ticketkit.mask import Mask
 from ticketkit.radix import kth_highest
 from ticketkit.rescaled import Rescaled
@@ -208,8 +207,7 @@ def _unreachable(
         bests = [layer.best(reader_of(scores, layer.name)) for layer in layers]
         least = max(bests, key=lambda best: best[1])[2]
         where = f"all of {where.removeprefix('each of ')}"
-    # Rounded down, so that what is printed can be asked for.
-    highest = math.floor((1 - least / total) * 10**6) / 10**6
+    highest = highest_sparsity(least, total)
     return UnreachableSparsity(
         f"the sparsity cannot be reached: the best block of {where} takes {least:,} of "
         f"{total:,} weights; the highest sparsity reachable is {highest}{hint}",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ticketkit
-from tests.samples import FORMS, load, names, save, state
+from tests.samples import FORMS, load, names, request, save, state
 from ticketkit import (
     CheckpointError,
     MismatchError,
@@ -19,18 +19,7 @@ from ticketkit import (
 )
 from ticketkit.applying import apply
 from ticketkit.checkpoint import open_checkpoint
-from ticketkit.pruning import Request, prune
-
-
-def request(source: Path, **options: Any) -> Request:
-    """A request as the command line makes it, its outputs beside the input."""
-    options.setdefault("output", source.with_name(f"pruned{source.suffix}"))
-    options.setdefault("ticket", source.with_name("ticket.safetensors"))
-    return Request(source, **{"sparsity": 0.5, **options})
-
-
-def form_suffix(form: str) -> str:
-    return ".safetensors" if form == "safetensors" else ".pt"
+from ticketkit.pruning import prune
 
 
 @pytest.fixture

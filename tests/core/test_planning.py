@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from tests.samples import FORMS, names, save, state
+from tests.samples import FORMS, names, request, save, state
 from ticketkit import InputError, UnreachableSparsity, UsageError, WeightsError
 from ticketkit.planning import plan
 from ticketkit.pruning import Request, prune
-
-
-def request(source: Path, **options: Any) -> Request:
-    options.setdefault("output", source.with_name(f"pruned{source.suffix}"))
-    options.setdefault("ticket", source.with_name("ticket.safetensors"))
-    return Request(source, **{"sparsity": 0.5, **options})
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.samples import FORMS, PRUNABLE, file_size_limit, leftovers, load, names, save, state
+from tests.samples import (
+    FORMS,
+    PRUNABLE,
+    file_size_limit,
+    leftovers,
+    load,
+    names,
+    request,
+    save,
+    state,
+)
 from ticketkit import (
     InputError,
     OutputError,
@@ -25,14 +35,7 @@ from ticketkit import (
 from ticketkit.applying import apply
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.files import reserve
-from ticketkit.pruning import SPEED, Request, prune
-
-
-def request(source: Path, **options: Any) -> Request:
-    """A request as the command line makes it, its outputs beside the input."""
-    options.setdefault("output", source.with_name(f"pruned{source.suffix}"))
-    options.setdefault("ticket", source.with_name("ticket.safetensors"))
-    return Request(source, **{"sparsity": 0.5, **options})
+from ticketkit.pruning import SPEED, prune
 
 
 def form_suffix(form: str) -> str:

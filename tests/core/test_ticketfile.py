@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ticketkit
-from tests.samples import bit_flips, check_message, little_memory, save, state
+from tests.samples import bit_flips, check_message, little_memory, metadata, save, state
 from ticketkit import Layer, Mask, Ticket, TicketError, TicketkitError, UsageError, load_ticket
 from ticketkit.bits import BlockBits, pack
 from ticketkit.files import sha256
@@ -47,14 +47,6 @@ def ticket() -> Ticket:
     )
     counts = Counts(mask.size, 200, 300)
     return Ticket(mask, PROVENANCE, counts, {"fc.weight": ("tied.weight", "größe 模")})
-
-
-def metadata(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    found: dict[str, Any] = json.loads(
-        json.loads(data[8 : 8 + length])["__metadata__"]["ticketkit"]
-    )
-    return found
 
 
 def rewritten(

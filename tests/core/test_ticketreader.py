@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.samples import bit_flips, check_message, little_memory
+from tests.samples import bit_flips, check_message, little_memory, metadata
 from ticketkit import Layer, Mask, MismatchError, Ticket, TicketError, TicketkitError, load_ticket
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.files import sha256
@@ -55,14 +55,6 @@ def ticket(*, values: bool = False) -> Ticket:
 TICKET = ticket(values=True)
 DATA = TICKET.encoded("rice")
 BITS = ticket().encoded("rice")
-
-
-def metadata(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    found: dict[str, Any] = json.loads(
-        json.loads(data[8 : 8 + length])["__metadata__"]["ticketkit"]
-    )
-    return found
 
 
 def rewritten(
