@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         MismatchError,
         OutputError,
         PluginError,
+        Stopped,
         TicketError,
         TicketkitError,
+        TrainingError,
         UnknownPart,
         UnreachableSparsity,
         UsageError,
@@ -34,14 +36,20 @@ if TYPE_CHECKING:
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
     from ticketkit.parts import (
+        Accumulator,
         Allocation,
         BlockScheme,
         Context,
         Criterion,
+        Estimate,
+        Evaluator,
         Job,
+        Robustifier,
         Round,
         Scheme,
+        StepContext,
         Strategy,
+        Task,
     )
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
@@ -50,6 +58,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
+    "Accumulator": "parts",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
@@ -58,6 +67,8 @@ _HOMES = {
     "Context": "parts",
     "Counts": "prunable",
     "Criterion": "parts",
+    "Estimate": "parts",
+    "Evaluator": "parts",
     "Hold": "holding",
     "InputError": "errors",
     "Job": "parts",
@@ -68,12 +79,17 @@ _HOMES = {
     "PackedBits": "bits",
     "PluginError": "errors",
     "Provenance": "ticket",
+    "Robustifier": "parts",
     "Round": "parts",
     "Scheme": "parts",
+    "StepContext": "parts",
+    "Stopped": "errors",
     "Strategy": "parts",
+    "Task": "parts",
     "Ticket": "ticket",
     "TicketError": "errors",
     "TicketkitError": "errors",
+    "TrainingError": "errors",
     "UnknownPart": "errors",
     "UnreachableSparsity": "errors",
     "UsageError": "errors",
@@ -87,6 +103,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Accumulator",
     "Allocation",
     "BlockScheme",
     "Budget",
@@ -95,6 +112,8 @@ __all__ = [
     "Context",
     "Counts",
     "Criterion",
+    "Estimate",
+    "Evaluator",
     "Hold",
     "InputError",
     "Job",
@@ -105,12 +124,17 @@ __all__ = [
     "PackedBits",
     "PluginError",
     "Provenance",
+    "Robustifier",
     "Round",
     "Scheme",
+    "StepContext",
+    "Stopped",
     "Strategy",
+    "Task",
     "Ticket",
     "TicketError",
     "TicketkitError",
+    "TrainingError",
     "UnknownPart",
     "UnreachableSparsity",
     "UsageError",

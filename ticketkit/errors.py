@@ -72,6 +72,27 @@ class OutputError(TicketkitError):
     """An output could not be written, or another run is writing it (exit status 1)."""
 
 
+class Stopped(TicketkitError):
+    """A signal arrived: the step was finished and saved, and `--resume` goes on from there.
+
+    `exit_status` is 130 after Ctrl-C, and 75 after any other signal.
+    """
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+    def __reduce__(self) -> tuple[type[Stopped], tuple[str, int]]:
+        return type(self), (str(self), self.exit_status)
+
+
+class TrainingError(TicketkitError):
+    """A training that cannot go on: a loss that is not finite, processes that disagree (status 1).
+
+    What was saved before stands, and `--resume` goes on from there.
+    """
+
+
 def is_stop(error: BaseException) -> bool:
     """Whether the program is to stop: Ctrl-C, or a signal that we turned into a SystemExit.
 

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from ticketkit.parts import Allocation, Criterion, Scheme, Strategy
+    from ticketkit.parts import (
+        Allocation,
+        Criterion,
+        Evaluator,
+        Robustifier,
+        Scheme,
+        Strategy,
+        Task,
+    )
 
 hookspec = pluggy.HookspecMarker("ticketkit")
 hookimpl = pluggy.HookimplMarker("ticketkit")
@@ -136,4 +144,112 @@ def ticketkit_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bo
 
     Each class becomes a strategy of its `name`: `--strategy halfway`. The last round's mask is the
     ticket's; an error in any round ends the draw and names this plugin.
+    """
+
+
+@hookspec
+def ticketkit_robustifiers() -> Iterable[type[Robustifier]]:  # type: ignore[empty-body]
+    """Yield the robustifiers that this plugin offers.
+
+    A whole plugin:
+
+        from dataclasses import dataclass
+
+        import ticketkit
+
+
+        @dataclass(frozen=True)
+        class Darken(ticketkit.Robustifier):
+            \"\"\"Train on pictures that are darker by up to `most`, a fraction.\"\"\"
+
+            name = "darken"
+            most: float = 0.5
+
+            def perturb(self, model, inputs, targets, context):
+                import torch
+
+                shares = torch.rand(len(inputs), generator=context.generator).to(inputs)
+                return inputs * (1 - self.most * context.strength * shares[:, None, None, None])
+
+
+        @ticketkit.hookimpl
+        def ticketkit_robustifiers():
+            yield Darken
+
+    Each class becomes a robustifier of its `name`: `--robustifier darken:most=0.3`. Inputs of
+    another shape or dtype, or not finite, end the training and name this plugin. A robustifier that
+    makes several steps of one batch implements `batches` too.
+    """
+
+
+@hookspec
+def ticketkit_evaluators() -> Iterable[type[Evaluator]]:  # type: ignore[empty-body]
+    """Yield the evaluators that this plugin offers.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        class Confidence(ticketkit.Evaluator):
+            \"\"\"The mean of the highest probability.\"\"\"
+
+            name = "confidence"
+
+            def start(self):
+                return _Sum()
+
+
+        class _Sum:
+            total, n = 0.0, 0
+
+            def update(self, outputs, targets):
+                self.total += outputs.double().softmax(1).amax(1).sum().item()
+                self.n += len(outputs)
+
+            def compute(self):
+                return ticketkit.Estimate(self.total / self.n, self.n)
+
+
+        @ticketkit.hookimpl
+        def ticketkit_evaluators():
+            yield Confidence
+
+    Each class becomes an evaluator of its `name`. All evaluators of a run share one forward pass.
+    """
+
+
+@hookspec
+def ticketkit_tasks() -> Iterable[type[Task]]:  # type: ignore[empty-body]
+    """Yield the tasks that this plugin offers.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        class Brightness(ticketkit.Task):
+            \"\"\"Is the picture bright?\"\"\"
+
+            name = "brightness"
+            classes = 2
+
+            def splits(self, root):
+                import torch
+
+                images = torch.randint(256, (200, 1, 8, 8), generator=torch.Generator())
+                images = images.to(torch.uint8)
+                targets = (images.float().mean((1, 2, 3)) > 127.5).long()
+                return {
+                    "train": ticketkit.Pictures(images[:150], targets[:150]),
+                    "test": ticketkit.Pictures(images[150:], targets[150:]),
+                }
+
+
+        @ticketkit.hookimpl
+        def ticketkit_tasks():
+            yield Brightness
+
+    Each class becomes a task of its `name`: `--task brightness`. Data of other shapes or classes
+    than the task says end the run and name this plugin.
     """

@@ -10,15 +10,19 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from ticketkit.budgets import Budget
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
 
+    Dataset = torch.utils.data.Dataset[tuple[Any, Any]]
     Batches = Iterable[tuple[Any, Any]]
     Loss = Callable[[Any, Any], torch.Tensor]
 
@@ -213,3 +217,110 @@ class Strategy(Part):
     @abstractmethod
     def rounds(self, job: Job) -> Iterator[Round]:
         """Yield each round as it is finished; the last one's mask is the ticket's."""
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a robustifier may know of the step that it perturbs. New fields may join these."""
+
+    loss: Loss
+    """`loss(outputs, targets)`, the mean over the batch: a scalar."""
+    generator: torch.Generator
+    """Seeded by (seed, step, process): draw every random number from it."""
+    progress: float = 0.0
+    """How much of the training is done, from 0 to 1."""
+    strength: float = 1.0
+    """The share of its full strength, above 0 and up to 1, that a perturbation has at this step:
+    a schedule with a ramp lets it grow."""
+
+
+class Robustifier(Part):
+    """Under which perturbation is the network trained?
+
+    >>> class Noise(Robustifier):
+    ...     name = "noise"
+    ...     def perturb(self, model, inputs, targets, context):
+    ...         noise = torch.rand(inputs.shape, generator=context.generator)
+    ...         return (inputs + 0.1 * noise).clamp(0, 1)
+    """
+
+    @abstractmethod
+    def perturb(
+        self, model: torch.nn.Module, inputs: torch.Tensor, targets: Any, context: StepContext
+    ) -> torch.Tensor:
+        """The inputs to train on, in the shape and dtype of `inputs`, which are not to be changed.
+
+        `inputs` are pictures in [0, 1], shape (batch, channels, height, width); the network
+        normalises them by itself. Its weights, gradients, statistics and modes are to be left as
+        they are: `ticketkit.attack` does so.
+        """
+
+    def batches(
+        self, model: torch.nn.Module, inputs: torch.Tensor, targets: Any, context: StepContext
+    ) -> Iterator[torch.Tensor]:
+        """Optional: make several steps of one batch. Yield the inputs of each.
+
+        The optimizer steps on what was yielded before the next is asked for. If that is a leaf that
+        requires gradients, its `grad` then holds the gradient of the loss.
+        """
+        yield self.perturb(model, inputs, targets, context)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number that was measured, and how sure it is."""
+
+    value: float
+    n: int
+    """How many samples it was measured on."""
+    low: float | None = None
+    """The lower end of its 95 % interval; None where it has none."""
+    high: float | None = None
+
+
+class Accumulator(Protocol):
+    """What an evaluator gathers in one pass over the data."""
+
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Take in one batch of outputs, (batch, classes, ...), and its targets, (batch, ...)."""
+
+    def compute(self) -> Estimate:
+        """The number, of all batches so far."""
+
+
+class Evaluator(Part):
+    """What is the ticket worth?"""
+
+    @abstractmethod
+    def start(self) -> Accumulator:
+        """A new accumulator; those of several evaluators share one forward pass."""
+
+
+class Task(Part):
+    """On which data?
+
+    >>> class Halves(Task):
+    ...     name = "halves"
+    ...     classes = 2
+    ...     def splits(self, root):
+    ...         return {"train": bright_and_dark(1000), "test": bright_and_dark(200)}
+    """
+
+    classes: int
+    """How many classes there are; targets are 0 to classes - 1. A class attribute or a property."""
+    segmentation: ClassVar[bool] = False
+    """Whether each pixel has a class: targets are (height, width), and 255 is ignored."""
+    metric: ClassVar[str] = "accuracy"
+    """The evaluator that tells how well a network does."""
+    normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
+    """The `mean` and `std` of each channel of pictures in [0, 1], by which a network that is
+    pretrained on this task normalises its inputs; empty for none."""
+
+    @abstractmethod
+    def splits(self, root: Path | None) -> Mapping[str, Dataset]:
+        """The data sets `"train"` and `"test"`, the same on every call.
+
+        `root` is the folder in which data lies or is cached; None for the user's own cache folder.
+        An item is a pair (picture, target): the picture a tensor (channels, height, width), uint8
+        or floating in [0, 1]. `ticketkit.Pictures` is such a set, in memory.
+        """

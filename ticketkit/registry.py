@@ -27,6 +27,9 @@ KINDS: dict[str, tuple[str, type[parts.Part]]] = {
     "criterion": ("ticketkit_criteria", parts.Criterion),
     "allocation": ("ticketkit_allocations", parts.Allocation),
     "strategy": ("ticketkit_strategies", parts.Strategy),
+    "robustifier": ("ticketkit_robustifiers", parts.Robustifier),
+    "evaluator": ("ticketkit_evaluators", parts.Evaluator),
+    "task": ("ticketkit_tasks", parts.Task),
 }
 _PART_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
