@@ -7,10 +7,8 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-import ticketkit
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
 from ticketkit.budgets import Budget, budget_of
@@ -23,10 +21,10 @@ from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
 from ticketkit.prunable import survey
-from ticketkit.registry import catalogue
 from ticketkit.scoring import Scores
 from ticketkit.sources import source_of
 from ticketkit.ticket import Provenance, Ticket
+from ticketkit.versions import versions_of
 
 if TYPE_CHECKING:
     from ticketkit.parts import Batches, Loss
@@ -91,19 +89,9 @@ def draw(
         allow_empty_layers=bool(allow_empty_layers),
         source=sha256,
         normalisation=source.normalisation(),
-        versions=_versions(chosen),
+        versions=versions_of(*vars(chosen).values()),
     )
     return Ticket(mask, provenance, found.counts, found.aliases)
-
-
-def _versions(chosen: Parts) -> dict[str, str]:
-    """The version of each distribution that takes part in a draw."""
-    found = {"ticketkit": ticketkit.__version__, "torch": str(torch.__version__)}
-    found["numpy"] = np.__version__
-    for part in vars(chosen).values():
-        if offer := catalogue().of(part):
-            found[offer.plugin.distribution] = offer.plugin.version
-    return found
 
 
 class _Job:

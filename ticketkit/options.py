@@ -7,6 +7,7 @@ the first colon, the spec is `module:callable`, and options follow a second colo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import math
 import types
@@ -18,6 +19,8 @@ from typing import Any
 from ticketkit.errors import PluginError, UnknownPart, UsageError, near, printable
 from ticketkit.parts import Part
 from ticketkit.registry import KINDS, catalogue
+
+_T = typing.TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +59,20 @@ def spec_of(part: Part) -> str:
     """The spec string of a part with every option written out."""
     kind = type(part)
     name = part.name if catalogue().of(part) else f"{kind.__module__}:{kind.__qualname__}"
-    options = [f"{name}={_written(getattr(part, name))}" for name in _fields(part)]
-    return name + (":" + ",".join(options) if options else "")
+    options = written(part)
+    return name + (":" + options if options else "")
+
+
+def written(configured: object) -> str:
+    """Every option of a part, or field of another dataclass, as `key=value,...`."""
+    return ",".join(f"{n}={_written(getattr(configured, n))}" for n in _fields(configured))
+
+
+def changed(configured: _T, text: str, spec: str) -> _T:
+    """A dataclass with the fields that `text`, `key=value,...`, sets; `spec` is for errors."""
+    values = _values(type(configured), text, spec)
+    made = _made(functools.partial(dataclasses.replace, configured), values, spec)  # type: ignore[type-var]
+    return typing.cast("_T", made)
 
 
 def options_of(part: type[Part]) -> list[Option]:
@@ -81,6 +96,11 @@ def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
 
 
 def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+    return _made(maker, _values(maker, text, spec), spec)
+
+
+def _values(maker: object, text: str, spec: str) -> dict[str, Any]:
+    """The values of the options that `text` sets, by the types of the maker's fields."""
     options = _parsed(text, spec)
     hints = _hints(maker)
     known = list(_fields(maker))
@@ -90,9 +110,10 @@ def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
             raise UsageError(
                 f"{spec!r}: no option {printable(name)!r}; {choices}{near(name, known)}"
             )
-    values = {
-        name: _value(text, hints[name], f"{spec!r}: {name}") for name, text in options.items()
-    }
+    return {name: _value(text, hints[name], f"{spec!r}: {name}") for name, text in options.items()}
+
+
+def _made(maker: Callable[..., Any], values: Mapping[str, Any], spec: str) -> Any:
     try:
         return maker(**values)
     except UsageError:
@@ -138,7 +159,7 @@ def _value(text: str, hint: Any, where: str) -> Any:
             return None
         return _value(text, next(a for a in arguments if a is not type(None)), where)
     if origin in (tuple, list):
-        return origin(_value(item, arguments[0], where) for item in text.split("+"))
+        return origin(_value(item, arguments[0], where) for item in text.split("+") if text)
     if origin is typing.Literal:
         if text in map(str, arguments):
             return next(choice for choice in arguments if str(choice) == text)

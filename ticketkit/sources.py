@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import torch
@@ -45,6 +45,14 @@ def source_of(model: torch.nn.Module | Checkpoint) -> Source:
     )
 
 
+def digest_of_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over tensors by name: what a checkpoint that holds them has as its digest."""
+    dtypes = {name: dtype_name(tensor) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return digest_of(sorted(tensors), dtypes, shapes, lambda name: raw_of(tensors[name]), size)
+
+
 class _NetworkSource:
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = unwrap(model)
@@ -57,11 +65,8 @@ class _NetworkSource:
         return _rankable(layer.name, self._parameters[layer.name])
 
     def digest(self) -> str:
-        state = {n: t for n, t in self._model.state_dict().items() if torch.is_tensor(t)}
-        dtypes = {name: dtype_name(tensor) for name, tensor in state.items()}
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        size = sum(tensor.nbytes for tensor in state.values())
-        return digest_of(sorted(state), dtypes, shapes, lambda name: raw_of(state[name]), size)
+        state = self._model.state_dict().items()
+        return digest_of_tensors({name: found for name, found in state if torch.is_tensor(found)})
 
     def normalisation(self) -> dict[str, tuple[float, ...]]:
         return {}

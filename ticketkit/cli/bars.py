@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from ticketkit.progress import Advance
 
-# Less than this many bytes or weights are done before a bar can be read.
+# Fewer bytes or weights than this are done before a bar can be read.
 _LONG = 2**26
+_MANY = ("B", "weights")
 
 
 @contextlib.contextmanager
@@ -34,7 +35,7 @@ def bars(quiet: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bar(progress: Progress, what: str, total: int, unit: str) -> Iterator[Advance]:
-    if total < _LONG:
+    if unit in _MANY and total < _LONG:
         yield lambda count: None
         return
     progress.start()
@@ -58,7 +59,9 @@ def _progress() -> Progress:
 
 
 def amount(done: float, total: float, unit: str) -> str:
-    """How much of how much: `"1.2 of 4.3 GB"`, `"512 of 2,147 M weights"`."""
+    """How much of how much: `"1.2 of 4.3 GB"`, `"512 of 2,147 M weights"`, `"5 of 63 batches"`."""
     if unit == "B":
         return f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
-    return f"{done / 1e6:,.0f} of {total / 1e6:,.0f} M {unit}"
+    if unit in _MANY:
+        return f"{done / 1e6:,.0f} of {total / 1e6:,.0f} M {unit}"
+    return f"{done:,.0f} of {total:,.0f} {unit}"

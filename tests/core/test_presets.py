@@ -1,0 +1,104 @@
+"""The schedules that have a name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from ticketkit.errors import UsageError
+from ticketkit.options import written
+from ticketkit.presets import schedule_of
+from ticketkit.schedules import Schedule
+
+
+def test_paper_finetunes_as_the_paper_says() -> None:
+    # Fu et al., section III-A: 150 epochs, batch 64, momentum 0.9, weight decay 1e-4, a tenth of
+    # the learning rate at 50 and 100.
+    found = schedule_of("paper", "finetune")
+    assert (found.epochs, found.batch, found.momentum, found.weight_decay) == (150, 64, 0.9, 1e-4)
+    assert found.milestones == (50, 100)
+    assert found.lr == 0.001
+    assert schedule_of("paper", "linear").lr == 0.01
+
+
+def test_paper_segments_as_the_paper_says() -> None:
+    found = schedule_of("paper", "finetune", segmentation=True)
+    assert (found.steps, found.batch, found.milestones) == (30_000, 4, (18_000, 22_000))
+    assert (found.epochs, found.momentum, found.weight_decay) == (0, 0.9, 1e-4)
+
+
+@pytest.mark.parametrize(("task", "rate"), [("cars", 0.01), ("cifar10", 0.001)])
+def test_salman_has_its_own_weight_decay_and_a_rate_for_each_task(task: str, rate: float) -> None:
+    found = schedule_of("salman", "finetune", task=task)
+    assert found == replace(schedule_of("paper", "finetune"), weight_decay=5e-4, lr=rate)
+
+
+def test_small_finetunes_few_pictures_for_longer() -> None:
+    assert schedule_of("small", "finetune", count=100).epochs == 40
+    assert schedule_of("small", "finetune", count=500).epochs == 12
+
+
+def test_small_solves_a_linear_evaluation_and_trains_the_head_of_a_segmenter() -> None:
+    assert schedule_of("small", "linear").solver == "lbfgs"
+    found = schedule_of("small", "linear", segmentation=True)
+    assert (found.solver, found.batchnorm) == ("sgd", "recalibrate")
+
+
+def test_what_differs_from_a_preset_is_written_behind_it() -> None:
+    found = schedule_of("paper:lr=1/50,batch=8", "finetune")
+    assert found == replace(schedule_of("paper", "finetune"), lr=0.02, batch=8)
+
+
+def test_milestones_move_with_the_length() -> None:
+    found = schedule_of("paper:epochs=30", "finetune")
+    assert (found.epochs, found.milestones) == (30, (10, 20))
+    assert schedule_of("paper:epochs=1", "finetune").milestones == (1,)
+    steps = schedule_of("paper:steps=300", "finetune")
+    assert (steps.epochs, steps.steps, steps.milestones) == (0, 300, (100, 200))
+    epochs = schedule_of("paper:epochs=10", "finetune", segmentation=True)
+    assert (epochs.epochs, epochs.steps, epochs.milestones) == (10, 0, (6, 7))
+
+
+def test_milestones_that_are_given_stay() -> None:
+    assert schedule_of("paper:epochs=30,milestones=5+9", "finetune").milestones == (5, 9)
+    assert schedule_of("paper:milestones=", "finetune").milestones == ()
+
+
+def test_a_linear_evaluation_by_steps_is_a_spec_too() -> None:
+    found = schedule_of("small:solver=sgd,epochs=5", "linear")
+    assert (found.solver, found.epochs) == ("sgd", 5)
+
+
+def test_a_schedule_written_out_is_the_same_schedule() -> None:
+    for stage in ("pretrain", "finetune", "linear"):
+        for preset in ("paper", "salman", "small"):
+            found = schedule_of(preset, stage)  # type: ignore[arg-type]
+            assert schedule_of(f"small:{written(found)}", "pretrain") == found
+
+
+def test_a_schedule_stands_for_itself() -> None:
+    mine = Schedule(epochs=1)
+    assert schedule_of(mine, "pretrain") is mine
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("papr", "unknown preset 'papr'; choose from paper, salman, small; did you mean 'paper'?"),
+        ("paper:rate=1", "'paper:rate=1': no option 'rate'; it has epochs, steps"),
+        ("paper:epochs=many", "epochs is a whole number, found 'many'"),
+        ("paper:epochs=0", "found epochs=0, steps=0"),
+        ("small:decay=linear", "decay is one of steps, cosine, found 'linear'"),
+        (3, "a schedule is a spec string such as 'paper:lr=0.01' or a ticketkit.Schedule, found 3"),
+    ],
+)
+def test_a_spec_without_meaning_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        schedule_of(spec, "pretrain")
+
+
+def test_an_unknown_stage_is_refused() -> None:
+    with pytest.raises(UsageError, match="one of pretrain, finetune, linear, found 'train'"):
+        schedule_of("small", "train")  # type: ignore[arg-type]

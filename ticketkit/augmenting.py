@@ -1,0 +1,126 @@
+"""Augmentation: a sample's change is a function of (seed, epoch, index) alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+from torch.utils.data import Dataset
+
+from ticketkit.errors import InputError
+from ticketkit.losses import IGNORED
+from ticketkit.schedules import Schedule
+from ticketkit.seeds import Floats, Integers, uniform
+from ticketkit.stacking import stacked
+
+_SCALES, _RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of torchvision's RandomResizedCrop
+_MARGIN = 256 / 224  # of the picture that evaluation takes the middle of
+
+
+def augmented(
+    samples: Any, schedule: Schedule, seed: int, epoch: int, indices: Integers
+) -> tuple[Any, Any]:
+    """The samples at `indices` as one batch (inputs, targets), augmented as the schedule says."""
+    if schedule.augment == "none":
+        return stacked(samples)
+    draws = uniform(seed, epoch, indices, 5)
+    if schedule.augment == "shift":
+        return _shifted(*stacked(samples), draws)
+    pairs = zip(*samples, strict=True) if isinstance(samples, tuple) else samples
+    cut = [
+        _cropped(image, target, schedule.size, d)
+        for (image, target), d in zip(pairs, draws, strict=True)
+    ]
+    return stacked(cut)
+
+
+def _centred(image: torch.Tensor, target: Any, size: int) -> tuple[torch.Tensor, Any]:
+    """The middle of a picture, `size` pixels a side, as evaluation sees what `crop` trains on."""
+    if _is_map(target):  # every pixel counts
+        return image, target
+    height, width = image.shape[-2:]
+    shorter = round(size * _MARGIN)
+    scale = shorter / min(height, width)
+    resized = _resized(image, (round(height * scale), round(width * scale)))
+    top, left = ((side - size) // 2 for side in resized.shape[-2:])
+    return resized[..., top : top + size, left : left + size], target
+
+
+def _shifted(images: torch.Tensor, targets: Any, draws: Floats) -> tuple[torch.Tensor, Any]:
+    """Each picture moved by -1, 0 or 1 pixel each way; what comes in is black, or is ignored."""
+    moves = torch.from_numpy((draws[:, :2] * 3).astype(np.int64))
+    whole = _moved(images, moves, 0)
+    return whole, _moved(targets, moves, IGNORED) if _is_map(targets, batch=True) else targets
+
+
+def _moved(images: torch.Tensor, moves: torch.Tensor, fill: int) -> torch.Tensor:
+    height, width = images.shape[-2:]
+    padded = pad(images, (1, 1, 1, 1), value=fill)
+    rows = moves[:, 0, None] + torch.arange(height)
+    columns = moves[:, 1, None] + torch.arange(width)
+    batch = torch.arange(len(images))[:, None, None]
+    picked = padded.movedim((-2, -1), (1, 2))[batch, rows[:, :, None], columns[:, None, :]]
+    return picked.movedim((1, 2), (-2, -1)).contiguous()
+
+
+def _cropped(image: torch.Tensor, target: Any, size: int, draw: Floats) -> tuple[torch.Tensor, Any]:
+    """A random part of a picture, resized, and mirrored in half of the cases."""
+    if not size:
+        size = image.shape[-1]
+    top, left, height, width = _part(*image.shape[-2:], draw)
+    mirrored = (-1,) if draw[4] < 0.5 else ()
+
+    def cut(whole: torch.Tensor, *, smooth: bool) -> torch.Tensor:
+        part = whole[..., top : top + height, left : left + width]
+        return _resized(part, (size, size), smooth=smooth).flip(mirrored)
+
+    return cut(image, smooth=True), cut(target, smooth=False) if _is_map(target) else target
+
+
+def _part(height: int, width: int, draw: Floats) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a part of random area and shape that lies in the picture."""
+    area = height * width * (_SCALES[0] + (_SCALES[1] - _SCALES[0]) * draw[0])
+    low, high = np.log(_RATIOS[0]), np.log(_RATIOS[1])
+    ratio = np.exp(low + (high - low) * draw[1])
+    # Where it would not fit, the longest side that does, in the same shape.
+    tall = min(height, np.sqrt(area / ratio), width / ratio)
+    rows, columns = max(1, round(tall)), max(1, min(width, round(tall * ratio)))
+    return int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1)), rows, columns
+
+
+def _resized(image: torch.Tensor, size: tuple[int, int], *, smooth: bool = True) -> torch.Tensor:
+    if tuple(image.shape[-2:]) == size:
+        return image
+    if not smooth:
+        return interpolate(image[None, None].float(), size, mode="nearest")[0, 0].to(image.dtype)
+    if image.dim() != 3:
+        raise InputError(f"expected pictures (channels, height, width), found {list(image.shape)}")
+    whole = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
+    return whole.round().to(torch.uint8) if image.dtype == torch.uint8 else whole
+
+
+def _is_map(targets: Any, *, batch: bool = False) -> bool:
+    """Whether targets are a class a pixel."""
+    return isinstance(targets, torch.Tensor) and targets.dim() - batch == 2
+
+
+class _Centred(Dataset[Any]):
+    """A data set of which only the middle of each picture is seen."""
+
+    def __init__(self, data: Dataset[Any], size: int) -> None:
+        self._data, self._size = data, size
+
+    def __len__(self) -> int:
+        return len(self._data)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        image, target = self._data[index]
+        return _centred(image, target, self._size)
+
+
+def as_evaluated(data: Dataset[Any], schedule: Schedule) -> Dataset[Any]:
+    """A data set as evaluation sees it: what is trained on parts is tested on the middle."""
+    cropped = schedule.augment == "crop" and schedule.size
+    return _Centred(data, schedule.size) if cropped else data

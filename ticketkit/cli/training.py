@@ -1,0 +1,93 @@
+"""What the commands that train share: their options, their signals, what they print."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ticketkit.cli import printing
+from ticketkit.cli.bars import bars
+from ticketkit.cli.options import force, json_, quiet
+from ticketkit.cli.stops import TRAINING, heeding
+
+_OPTIONS = [
+    click.option("--task", required=True, help="The data: glyphs, digits:labels=100, ..."),
+    click.option("--robustifier", help="What perturbs the inputs: pgd, smoothing, fgsm-rs, free."),
+    click.option(
+        "--fit",
+        metavar="PRESET[:key=value,...]",
+        default="small",
+        show_default=True,
+        help="The schedule: paper, salman or small, and what differs from it.",
+    ),
+    click.option(
+        "--attack",
+        metavar="key=value,...",
+        help="What the trained network is measured under, such as norm=l2,eps=0.25,steps=10.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random."),
+    click.option(
+        "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
+    ),
+    click.option("--resume", is_flag=True, help="Go on with the run where it stands."),
+    click.option(
+        "--data", type=click.Path(path_type=Path), help="[default: the user's cache folder]"
+    ),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    click.option("--workers", type=int, default=0, show_default=True, help="To read data with."),
+    force,
+    json_,
+    quiet,
+]
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all commands that train have."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def training(quiet: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A block that trains: its signals are heeded, its progress shown, by the leading process.
+
+    Yields what is to be called with each event.
+    """
+    with heeding(TRAINING), bars(quiet):
+        yield (lambda event: None) if quiet else _report
+
+
+def _report(event: Mapping[str, Any]) -> None:
+    """An epoch in a line on standard error."""
+    if event["event"] == "epoch":
+        loss = "" if event["loss"] is None else f"  loss {event['loss']:.4f}"
+        done = f"epoch {event['epoch']}/{event['epochs']}"
+        click.echo(f"{done}{loss}  learning rate {event['rate']:.4g}", err=True)
+    elif event["event"] == "fit" and event["step"]:
+        click.echo(f"resumed after step {event['step']:,} of {event['steps']:,}", err=True)
+
+
+def print_data(data: Mapping[str, Any]) -> None:
+    """How many pictures there are."""
+    train, test = data["train"]["count"], data["test"]["count"]
+    click.echo(f"{train:,} training and {test:,} test pictures")
+
+
+def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """A line a measure: its value, its interval, how many samples it is of."""
+    rows = []
+    for name, found in results.items():
+        low, high = found["low"], found["high"]
+        interval = "" if low is None else f"{100 * low:.2f} to {100 * high:.2f}"
+        rows.append(
+            (name.replace("_", " "), f"{100 * found['value']:.2f}", interval, f"{found['n']:,}")
+        )
+    printing.table(("measure", "%", "95 % interval", "pictures"), rows, " rrr")
+    for found in results.values():
+        if "attack" in found:
+            click.echo(f"attack {found['attack']}")

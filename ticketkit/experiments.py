@@ -1,0 +1,206 @@
+"""What commands that train have in common: what they are asked, their run, their result."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ticketkit.errors import UsageError, printable
+from ticketkit.files import Output, reserve
+from ticketkit.options import resolve, spec_of
+from ticketkit.outputs import check_absent
+from ticketkit.parts import Robustifier, Task
+from ticketkit.tensorfile import json_object
+from ticketkit.threats import ThreatModel
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ticketkit.datasets import Data
+    from ticketkit.distributed import World
+    from ticketkit.pretrained import Pretraining
+    from ticketkit.stages import Run
+
+RESULT = "result"
+_JSON, WEIGHTS = "result.json", "model.safetensors"
+# What a network is attacked with after training, where nothing else is asked: the small setting's
+# (pictures of 16 x 16), and the common one.
+_SMALL_ATTACK = "norm=l2,eps=0.25,steps=10"
+_ATTACK = "norm=linf,eps=8/255,steps=10"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `pretrain` and `transfer` are both asked."""
+
+    task: str
+    arch: str | None = None
+    robustifier: str | None = None
+    fit: str = "small"
+    attack: str | None = None
+    seed: int = 0
+    run: Path | None = None
+    """The folder of the run; None for one named by its content."""
+    resume: bool = False
+    data: Path | None = None
+    """The folder in which data lies; None for the user's cache."""
+    device: str = "auto"
+    workers: int = 0
+    force: bool = False
+
+    def parts(self) -> tuple[Task, Robustifier | None]:
+        """The task and the robustifier."""
+        robust = self.robustifier and resolve("robustifier", self.robustifier)
+        return cast("Task", resolve("task", self.task)), cast("Robustifier | None", robust or None)
+
+    def threat(self) -> ThreatModel:
+        """The attack that the trained network is measured under."""
+        small = self.fit.partition(":")[0] == "small"
+        return ThreatModel.parse(self.attack or (_SMALL_ATTACK if small else _ATTACK))
+
+    def check(self) -> None:
+        """Raise a `UsageError` for what is wrong before any data is read."""
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise UsageError(f"seed is a whole number from 0 on, found {self.seed!r}")
+        if self.workers < 0:
+            raise UsageError(f"workers is a number from 0 on, found {self.workers}")
+        self.parts()
+        self.threat()
+
+    def recipe(self, command: str, **others: Any) -> dict[str, Any]:
+        """What decides the bits of the run, specs with every option written out."""
+        task, robust = self.parts()
+        return {
+            "command": command,
+            "task": spec_of(task),
+            "robustifier": robust and spec_of(robust),
+            "attack": self.threat().spec(),
+            "seed": self.seed,
+            **others,
+        }
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: Experiment,
+    command: str,
+    recipe: Mapping[str, Any],
+    device: torch.device,
+    world: World,
+) -> Iterator[Run | None]:
+    """The run of the leading process; the others have none."""
+    from ticketkit.environment import environment
+    from ticketkit.runs import default_run, open_run
+
+    if not world.leads:
+        yield None
+        return
+    path = experiment.run or default_run(command, recipe)
+    with open_run(path, recipe, resume=experiment.resume, environment=environment(device)) as run:
+        yield run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to."""
+
+    document: dict[str, Any]
+    model: nn.Module
+    record: Pretraining
+    """What the file of its weights says of them."""
+
+
+Work = Callable[["Run | None"], Outcome]
+"""Trains in a run, and measures in the leading process."""
+
+
+def carried_out(
+    experiment: Experiment,
+    command: str,
+    recipe: Mapping[str, Any],
+    work: Work,
+    device: torch.device,
+    place: Output | None,
+) -> dict[str, Any] | None:
+    """Do the work in a run, or find that it was done; write the weights to their place.
+
+    Returns the document of the run; None in all but the leading process.
+    """
+    from ticketkit.distributed import share, world
+
+    with opened(experiment, command, recipe, device, world()) as run:
+        document = _finished(run) if run is not None else None
+        if run is not None and place is not None and not experiment.force:
+            _check_place(place, run, done=document is not None)
+        if not share(document is not None):
+            outcome = work(run)
+            if run is not None:
+                document = _finish(run, outcome)
+        if run is None:
+            return None
+        if place is not None:
+            _copy_weights(run, place)
+        assert document is not None
+        return {**document, "run": str(run.path), "notes": [*document["notes"], *run.notes]}
+
+
+def _finished(run: Run) -> dict[str, Any] | None:
+    """The document of a run that has come to its end; None of any other."""
+    stage = run.newest(RESULT)
+    if stage is None:
+        return None
+    path = stage.path / _JSON
+    return json_object(printable(str(path)), path.read_bytes())
+
+
+def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
+    from ticketkit.saving import save_checkpoint
+
+    with run.stage(RESULT) as folder:
+        with reserve(folder / WEIGHTS) as output:
+            save_checkpoint(output, outcome.model.state_dict(), outcome.record)
+        text = json.dumps(outcome.document, indent=2, sort_keys=True) + "\n"
+        (folder / _JSON).write_text(text, encoding="utf-8")
+    return outcome.document
+
+
+def _check_place(place: Output, run: Run, *, done: bool) -> None:
+    """Refuse an output that is there already, unless it is this run's own."""
+    if not os.path.lexists(place.path):
+        return
+    if not done or not filecmp.cmp(place.path, run.path / RESULT / WEIGHTS, shallow=False):
+        check_absent((place.path,), force=False)
+
+
+def _copy_weights(run: Run, place: Output) -> None:
+    source = run.path / RESULT / WEIGHTS
+    with source.open("rb") as weights, place.writing(source.stat().st_size) as file:
+        shutil.copyfileobj(weights, file, 2**24)
+
+
+def ready(model: nn.Module, device: torch.device) -> nn.Module:
+    """A network on its device, laid out as training is fastest."""
+    import torch
+
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def of_the_data(data: Data) -> dict[str, Any]:
+    """What a recipe says of the data: how much there is and, where it is in memory, its digest."""
+    from ticketkit.pictures import Pictures
+
+    return {
+        name: {
+            "count": len(found),
+            "sha256": found.digest() if isinstance(found, Pictures) else None,
+        }
+        for name, found in (("train", data.train), ("test", data.test))
+    }

@@ -1,0 +1,285 @@
+"""The loop that trains: a mask held, inputs perturbed, stopped and resumed to the same bits."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ticketkit import progress
+from ticketkit.batchnorm import frozen_statistics, recalibrate
+from ticketkit.blame import blamed
+from ticketkit.distributed import agree, highest, world
+from ticketkit.errors import InputError, Stopped, TrainingError, UsageError, printable
+from ticketkit.feeding import Batch, Feed, LoaderFeed
+from ticketkit.modes import same_generators, training
+from ticketkit.parts import Robustifier, StepContext
+from ticketkit.saver import Position, Saver
+from ticketkit.schedules import Schedule
+from ticketkit.seeds import seed_of
+from ticketkit.sources import digest_of_tensors
+from ticketkit.stacking import pixels
+from ticketkit.stopping import Requested, steps
+
+if TYPE_CHECKING:
+    from ticketkit.mask import Mask
+    from ticketkit.parts import Loss
+    from ticketkit.progress import Advance
+
+Report = Callable[[Mapping[str, Any]], None]
+_ONE_PICTURE = "Expected more than 1 value per channel"
+_NO_MEMORY = ("out of memory", "can't allocate memory")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to."""
+
+    steps: int
+    """Batches trained on; of a resumed run, the earlier ones too."""
+    loss: float | None
+    """The mean loss of the last whole epoch; None where there was none."""
+
+
+class Loop:
+    """One training of one network. Of many processes, the leading one saves and reports."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        feed: Feed | LoaderFeed,
+        schedule: Schedule,
+        *,
+        loss: Loss,
+        robustifier: Robustifier | None,
+        seed: int,
+        saver: Saver,
+        report: Report | None,
+    ) -> None:
+        self._model = model
+        self._network = model  # with what makes it one of many
+        self._feed = feed
+        self._schedule = schedule
+        self._loss = loss
+        self._robustifier = robustifier
+        self._seed = seed
+        self._saver = saver
+        self._report = report
+        self._world = world()
+        self._optimizer = _optimizer(model, schedule)
+        self._total = schedule.total(feed.batches)
+        first = next(model.parameters())
+        self._device = first.device
+        self._format = _memory_format(model)
+
+    def run(self, mask: Mask | None, data: Any) -> Fitted:
+        """Train, from where the saver has it."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(same_generators(self._model.parameters()))
+            if mask is not None:
+                stack.enter_context(mask.hold(self._model, self._optimizer))
+            position = self._saver.restore(self._model, self._optimizer)
+            if self._schedule.batchnorm == "recalibrate" and not position.step:
+                recalibrate(self._model, data)
+            stack.enter_context(training(self._model))
+            if self._schedule.batchnorm != "train":
+                stack.enter_context(frozen_statistics(self._model))
+            if self._world.size > 1:
+                self._network = DistributedDataParallel(self._model)
+            self._tell("fit", step=position.step, steps=self._total, batches=self._feed.batches)
+            requested = stack.enter_context(steps())
+            advance = stack.enter_context(progress.stage("training", self._total, "batches"))
+            advance(position.step)
+            while position.step < self._total:
+                position = self._epoch(position, requested, advance)
+        return Fitted(position.step, position.mean)
+
+    def _epoch(self, position: Position, requested: Requested, advance: Advance) -> Position:
+        """What is left of an epoch, or of the training."""
+        left = self._total - position.step
+        batches = self._feed.epoch(position.epoch, position.batch)
+        for batch in itertools.islice(batches, left):
+            position = position.after(self._batch(batch, position), self._feed.batches)
+            advance(1)
+            finished = position.step == self._total
+            if finished or not position.batch:
+                self._end_epoch(position)
+            status = highest(requested() or 0, self._device)
+            if finished or status or self._saver.due(position):
+                self._save(position)
+            if status and not finished:
+                place = f"after step {position.step:,} of {self._total:,}"
+                raise Stopped(f"stopped {place}; {self._saver.where}", status)
+        return position
+
+    def _batch(self, batch: Batch, position: Position) -> float:
+        """The step, or the steps, of one batch; its loss."""
+        rate = self._schedule.rate(position.step, self._feed.batches)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        seed = seed_of(self._seed, "step", position.step, self._world.rank)
+        torch.manual_seed(seed)
+        done = position.step / self._total
+        context = StepContext(
+            self._loss,
+            torch.Generator().manual_seed(seed_of(seed, "perturb")),
+            done,
+            self._schedule.strength(done),
+        )
+        inputs = self._placed(pixels(batch.inputs))
+        targets = self._placed(batch.targets)
+        losses = [
+            self._step(perturbed, targets, batch.weight, position, rate)
+            for perturbed in self._perturbed(inputs, targets, context)
+        ]
+        return sum(losses) / len(losses)
+
+    def _perturbed(
+        self, inputs: torch.Tensor, targets: Any, context: StepContext
+    ) -> Iterator[torch.Tensor]:
+        """The inputs of each step: what the robustifier makes of the batch, or the batch itself."""
+        if self._robustifier is None:
+            yield inputs
+            return
+        with blamed(self._robustifier):
+            made = iter(self._robustifier.batches(self._model, inputs, targets, context))
+        for count in itertools.count():
+            with blamed(self._robustifier), self._autocast():
+                found = next(made, None)
+                if found is None and not count:
+                    raise ValueError("it made no step of a batch")
+                if found is not None:
+                    _check_inputs(found, inputs)
+            if found is None:
+                return
+            yield found
+
+    def _step(
+        self, inputs: Any, targets: Any, weight: float, position: Position, rate: float
+    ) -> float:
+        self._optimizer.zero_grad()
+        with _told(position), self._autocast():
+            loss = self._loss(self._network(inputs), targets)
+        _check_loss(loss, position, rate, self._saver.where)
+        with _told(position):
+            (loss * weight).backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def _end_epoch(self, position: Position) -> None:
+        agree("the weights", digest_of_tensors(dict(self._model.named_parameters())))
+        self._tell(
+            "epoch",
+            epoch=-(-position.step // self._feed.batches),
+            epochs=-(-self._total // self._feed.batches),
+            step=position.step,
+            loss=position.mean,
+            rate=self._schedule.rate(position.step - 1, self._feed.batches),
+        )
+
+    def _save(self, position: Position) -> None:
+        if self._feed.seeks or not position.batch or position.step == self._total:
+            self._saver.save(self._model, self._optimizer, position)
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        if self._world.leads:
+            self._saver.tell(event, **fields)
+            if self._report is not None:
+                self._report({"event": event, **fields})
+
+    def _placed(self, values: Any) -> Any:
+        """On the network's device, and in its memory format."""
+        if not isinstance(values, torch.Tensor):
+            return values
+        if values.dim() == 4:
+            return values.to(self._device, memory_format=self._format)
+        return values.to(self._device)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        bf16 = self._schedule.precision == "bf16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
+
+
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """SGD over what requires gradients; weight decay on what the schedule says."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise UsageError("nothing to train: no parameter of the network requires gradients")
+    spared = [p for p in trained if schedule.decays == "matrices" and p.dim() < 2]
+    others = {id(parameter) for parameter in spared}
+    decayed = [parameter for parameter in trained if id(parameter) not in others]
+    groups = [
+        {"params": decayed, "weight_decay": schedule.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        nesterov=schedule.nesterov,
+    )
+
+
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """Channels last where the network's weights are."""
+    for weight in model.parameters():
+        if weight.dim() == 4 and not weight.is_contiguous():
+            return torch.channels_last
+    return torch.preserve_format
+
+
+@contextlib.contextmanager
+def _told(position: Position) -> Iterator[None]:
+    """Tell what a network or a loss does not take, and where memory ends."""
+    where = f"batch {position.batch + 1} of epoch {position.epoch + 1}"
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(where) from error
+    except Exception as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            raise _out_of_memory(where) from error
+        if _ONE_PICTURE in str(error):
+            raise InputError(
+                f"{where}: BatchNorm needs two or more pictures in a batch: give more data, a "
+                "larger batch, or batchnorm=eval"
+            ) from error
+        reason = f"{type(error).__name__}: {printable(str(error))}"
+        raise UsageError(f"{where}: the network or the loss failed: {reason}") from error
+
+
+def _out_of_memory(where: str) -> TrainingError:
+    return TrainingError(
+        f"{where}: out of memory; try a smaller batch, such as --fit small:batch=16"
+    )
+
+
+def _check_inputs(found: object, inputs: torch.Tensor) -> None:
+    """Refuse what a robustifier may not make of its inputs."""
+    if not isinstance(found, torch.Tensor):
+        raise TypeError(f"it made a {type(found).__name__} of a batch")
+    if (found.shape, found.dtype) != (inputs.shape, inputs.dtype):
+        raise ValueError(
+            f"it made {list(found.shape)} {found.dtype} of {list(inputs.shape)} {inputs.dtype}"
+        )
+    if not torch.isfinite(found.detach()).all():
+        raise ValueError("it made inputs that are NaN or infinite")
+
+
+def _check_loss(loss: Any, position: Position, rate: float, where: str) -> None:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        kind = type(loss).__name__
+        shape = f" of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
+        raise UsageError(f"the loss is no scalar: found a {kind}{shape}")
+    if not math.isfinite(value := float(loss.detach())):
+        raise TrainingError(
+            f"the loss is {value} at batch {position.batch + 1} of epoch {position.epoch + 1}, at "
+            f"learning rate {rate:.3g}; the training {where} is from before: a lower rate may do"
+        )

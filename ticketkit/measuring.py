@@ -1,0 +1,57 @@
+"""What a trained network is measured by: the task's own metric, clean and under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ticketkit.attacks import attack
+from ticketkit.batching import batches_of
+from ticketkit.evaluation import evaluate
+from ticketkit.parts import Task
+from ticketkit.seeds import seed_of
+from ticketkit.threats import ThreatModel
+
+if TYPE_CHECKING:
+    from ticketkit.parts import Dataset
+
+ATTACKED = 400
+"""How many pictures, the first of the test set, are attacked."""
+_BATCH = 200
+
+
+def measured(
+    model: torch.nn.Module, data: Dataset, task: Task, threat: ThreatModel, seed: int
+) -> dict[str, Any]:
+    """The task's metric on the test pictures, and on the first `ATTACKED` of them under attack."""
+    clean = evaluate(model, data, [task.metric])[task.metric]
+    adversarial = evaluate(model, attacked(model, data, threat, seed), [task.metric])
+    return {
+        task.metric: asdict(clean),
+        f"adversarial_{task.metric}": {
+            **asdict(adversarial[task.metric]),
+            "attack": threat.spec(),
+            "seed": seed,
+        },
+    }
+
+
+def attacked(
+    model: torch.nn.Module, data: Dataset, threat: ThreatModel, seed: int
+) -> Iterator[tuple[torch.Tensor, Any]]:
+    """Batches of the first `ATTACKED` pictures, each perturbed so as to raise the network's loss.
+
+    The same pictures and the same random starts for every network.
+    """
+    left = ATTACKED
+    device = next(model.parameters()).device
+    for number, (inputs, targets) in enumerate(batches_of(data, _BATCH)):
+        inputs, targets = inputs[:left].to(device), targets[:left].to(device)
+        generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
+        yield attack(model, inputs, targets, threat, generator=generator), targets
+        left -= len(inputs)
+        if not left:
+            return

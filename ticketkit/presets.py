@@ -1,0 +1,142 @@
+"""The schedules that have a name: `paper`, `salman` and `small`, for each stage.
+
+`paper` is 'Robust Tickets Can Transfer Better' (Fu et al. 2023) where it speaks, and the code that
+it follows where it does not; `salman` is Salman et al. 2020 (arXiv 2007.08489), whose weight decay
+and learning rates differ; `small` trains small networks on small pictures in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+from ticketkit.errors import UsageError, near, printable
+from ticketkit.options import changed
+from ticketkit.schedules import Schedule
+
+Stage = Literal["pretrain", "finetune", "linear"]
+
+_PAPER = {
+    # ImageNet: Salman et al. 2020, Cohen et al. 2019.
+    "pretrain": Schedule(
+        epochs=90, batch=256, lr=0.1, milestones=(30, 60), augment="crop", size=224
+    ),
+    # Fu et al., section III-A; the learning rates are the grid of Salman et al.
+    "finetune": Schedule(
+        epochs=150, batch=64, lr=0.001, milestones=(50, 100), augment="crop", size=224
+    ),
+    "linear": Schedule(
+        epochs=150,
+        batch=64,
+        lr=0.01,
+        milestones=(50, 100),
+        augment="crop",
+        size=224,
+        batchnorm="recalibrate",
+    ),
+}
+# Fu et al., section III-A: PASCAL VOC; crop and learning rate are those of CV_LTH_Pre-training.
+_PAPER_SEGMENTATION = Schedule(
+    steps=30_000, batch=4, lr=0.01, milestones=(18_000, 22_000), augment="crop", size=513
+)
+
+_SMALL = {
+    "pretrain": Schedule(
+        epochs=8,
+        batch=128,
+        lr=0.1,
+        nesterov=True,
+        weight_decay=5e-4,
+        decays="matrices",
+        decay="cosine",
+        warmup=0.15,
+        ramp=0.2,
+        augment="shift",
+    ),
+    "finetune": Schedule(
+        epochs=12,
+        batch=64,
+        lr=0.1,
+        nesterov=True,
+        decays="matrices",
+        decay="cosine",
+        warmup=0.15,
+        ramp=0.2,
+        augment="shift",
+    ),
+    "linear": Schedule(solver="lbfgs", batchnorm="recalibrate"),
+}
+# With so few pictures an epoch is a step or two.
+_FEW, _EPOCHS_OF_FEW = 250, 40
+
+# Tasks that Salman et al. finetune at 0.01; all others at 0.001.
+_FAST = ("aircraft", "birdsnap", "flowers", "cars")
+
+
+def schedule_of(
+    spec: str | Schedule,
+    stage: Stage,
+    *,
+    task: str = "",
+    segmentation: bool = False,
+    count: int = 0,
+) -> Schedule:
+    """The schedule that a spec string means at a stage; a `Schedule` stands for itself.
+
+    `task` is the name of the task, and `count` how many training pictures it has.
+    """
+    if isinstance(spec, Schedule):
+        return spec
+    if not isinstance(spec, str):
+        raise UsageError(
+            f"a schedule is a spec string such as 'paper:lr=0.01' or a ticketkit.Schedule, found "
+            f"{spec!r}"
+        )
+    if stage not in get_args(Stage):
+        raise UsageError(f"a stage is one of {', '.join(get_args(Stage))}, found {stage!r}")
+    name, _, text = spec.partition(":")
+    if name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise UsageError(
+            f"unknown preset {printable(name)!r}; choose from {known}{near(name, PRESETS)}"
+        )
+    base = _preset(name, stage, task, segmentation, count)
+    return changed(base, _counted(base, text), spec)
+
+
+PRESETS = ("paper", "salman", "small")
+
+
+def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) -> Schedule:
+    if name == "small":
+        return _small(stage, segmentation, count)
+    base = _PAPER[stage]
+    if segmentation:
+        base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
+    if name == "salman":
+        base = replace(base, weight_decay=5e-4)
+        if stage == "finetune" and task in _FAST:
+            base = replace(base, lr=0.01)
+    return base
+
+
+def _small(stage: Stage, segmentation: bool, count: int) -> Schedule:
+    if stage == "linear" and segmentation:  # a head of convolutions has no closed features
+        return replace(_SMALL["finetune"], batchnorm="recalibrate", augment="none")
+    if stage == "finetune" and 0 < count <= _FEW:
+        return replace(_SMALL["finetune"], epochs=_EPOCHS_OF_FEW)
+    return _SMALL[stage]
+
+
+def _counted(base: Schedule, text: str) -> str:
+    """`text` with what follows from another length: the unit that it is counted in, milestones."""
+    given = dict(item.partition("=")[::2] for item in text.replace(" ", "").split(","))
+    for unit, other in (("epochs", "steps"), ("steps", "epochs")):
+        if not given.get(unit, "").isdecimal() or other in given:
+            continue
+        text += f",{other}=0"
+        if base.milestones and "milestones" not in given:
+            share = int(given[unit]) / (base.steps or base.epochs)
+            moved = {max(1, round(share * milestone)) for milestone in base.milestones}
+            text += ",milestones=" + "+".join(map(str, sorted(moved)))
+    return text

@@ -1,0 +1,143 @@
+"""From a task and an architecture to a pretrained checkpoint: the work behind `pretrain`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ticketkit.errors import UsageError, printable
+from ticketkit.experiments import Experiment, Outcome, carried_out, of_the_data, ready
+from ticketkit.files import reserve
+from ticketkit.options import spec_of, written
+from ticketkit.outputs import check_absent
+from ticketkit.presets import schedule_of
+from ticketkit.versions import versions_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.loop import Fitted, Report
+    from ticketkit.pretrained import Pretraining
+    from ticketkit.stages import Run
+
+
+@dataclass(frozen=True)
+class Pretrain(Experiment):
+    """What `ticketkit pretrain` was asked for."""
+
+    output: Path = Path("pretrained.safetensors")
+
+    def check(self) -> None:
+        super().check()
+        if self.arch is None:
+            raise UsageError("--arch is needed: the network to pretrain, such as resnet18")
+        if self.output.suffix != ".safetensors":
+            raise UsageError(
+                "a pretrained checkpoint is a safetensors file: give the output the suffix "
+                f".safetensors, found {printable(self.output.name)!r}"
+            )
+        check_absent((self.output,), force=self.force or self.resume)
+
+
+def pretrain(request: Pretrain, report: Report | None = None) -> dict[str, Any] | None:
+    """Pretrain a network on a task, and write it with what later commands need to know of it.
+
+    Returns what was done; None in all but the leading process of many.
+    """
+    request.check()
+    from ticketkit.distributed import leads, session
+    from ticketkit.environment import device_of
+
+    device = device_of(request.device)
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(reserve(request.output)) if leads() else None
+        stack.enter_context(session(device))
+        work = _Pretraining(request, device, report)
+        document = carried_out(request, "pretrain", work.recipe(), work.run, device, place)
+    return document and {**document, "output": str(request.output)}
+
+
+class _Pretraining:
+    """The network to pretrain, and its data."""
+
+    def __init__(self, request: Pretrain, device: torch.device, report: Report | None) -> None:
+        from ticketkit.datasets import data_of
+        from ticketkit.networks import network_of
+        from ticketkit.normalising import normalised
+
+        self._request = request
+        self._report = report
+        self._task, self._robustifier = request.parts()
+        self._schedule = schedule_of(
+            request.fit, "pretrain", task=self._task.name, segmentation=self._task.segmentation
+        )
+        self._data = data_of(self._task, request.data)
+        model = network_of(
+            request.arch or "", self._task.classes, self._data.shape[0], request.seed
+        )
+        normalised(model, **self._task.normalisation)
+        self._model = ready(model, device)
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides the bits."""
+        from ticketkit.distributed import world
+
+        return self._request.recipe(
+            "pretrain",
+            arch=self._request.arch,
+            fit=written(self._schedule),
+            data=of_the_data(self._data),
+            processes=world().size,
+        )
+
+    def run(self, run: Run | None) -> Outcome:
+        """Train, and measure on the source task."""
+        from ticketkit.training import fit
+
+        fitted = fit(
+            self._model,
+            self._data.train,
+            schedule=self._schedule,
+            robustifier=self._robustifier,
+            seed=self._request.seed,
+            run=run,
+            workers=self._request.workers,
+            report=self._report,
+        )
+        return Outcome(self._document(fitted) if run else {}, self._model, self._record())
+
+    def _document(self, fitted: Fitted) -> dict[str, Any]:
+        from ticketkit.augmenting import as_evaluated
+        from ticketkit.measuring import measured
+        from ticketkit.sources import digest_of_tensors
+
+        test = as_evaluated(self._data.test, self._schedule)
+        threat, seed = self._request.threat(), self._request.seed
+        return {
+            "schema": "ticketkit.pretrain/1",
+            "pretraining": asdict(self._record()),
+            "data": of_the_data(self._data),
+            "steps": fitted.steps,
+            "loss": fitted.loss,
+            "results": measured(self._model, test, self._task, threat, seed),
+            "digest": digest_of_tensors(self._model.state_dict()),
+            "notes": [],
+        }
+
+    def _record(self) -> Pretraining:
+        from ticketkit.pretrained import Pretraining
+
+        request, robust = self._request, self._robustifier
+        return Pretraining(
+            arch=request.arch or "",
+            classes=self._task.classes,
+            channels=self._data.shape[0],
+            task=spec_of(self._task),
+            robustifier=robust and spec_of(robust),
+            fit=written(self._schedule),
+            seed=request.seed,
+            normalisation=dict(self._task.normalisation),
+            versions=versions_of(self._task, robust),
+        )

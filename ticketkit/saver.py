@@ -1,0 +1,92 @@
+"""Where a training stands, saved now and then: a run that is killed goes on from there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ticketkit.distributed import share
+from ticketkit.errors import printable
+from ticketkit.runs import Run
+from ticketkit.trainstate import load_state, save_state
+
+if TYPE_CHECKING:
+    import torch
+
+_PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place between two batches, and the loss of the epoch so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch that are done."""
+    step: int = 0
+    """Batches that are done in all."""
+    loss: float = 0.0
+    """The sum of this epoch's losses."""
+    mean: float | None = None
+    """The mean loss of the last whole epoch."""
+
+    def after(self, loss: float, batches: int) -> Position:
+        """The place after the next batch, of an epoch of so many."""
+        done, total, step = self.batch + 1, self.loss + loss, self.step + 1
+        if done == batches:
+            return Position(self.epoch + 1, 0, step, 0.0, total / done)
+        return Position(self.epoch, done, step, total, self.mean)
+
+
+class Saver:
+    """Saves a training in a run's folder: by the clock, and at the end of each epoch.
+
+    Only the leading process writes; what it read is given to all others. Without a run, nothing is
+    saved.
+    """
+
+    def __init__(self, run: Run | None, every: float) -> None:
+        self._run = run
+        self._every = every
+        self._last = time.monotonic()
+
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        """Bring both to where they were saved last; the position."""
+        found = None
+        if self._run is not None and (stage := self._run.newest(_PREFIX)) is not None:
+            found = load_state(stage.path)
+        if not share(found is not None):
+            return Position()
+        state, optimizer_state, position = share(found)
+        model.load_state_dict(state)
+        optimizer.load_state_dict(optimizer_state)
+        return Position(**position)
+
+    def due(self, position: Position) -> bool:
+        """Whether it is time to save; it is sooner at the end of an epoch."""
+        wait = self._every if position.batch else self._every / 60
+        return self._run is not None and time.monotonic() - self._last >= wait
+
+    def save(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position
+    ) -> None:
+        """Save, and drop all but the last two."""
+        if self._run is None:
+            return
+        with self._run.stage(f"{_PREFIX}{position.step:09}") as folder:
+            save_state(folder, model.state_dict(), optimizer.state_dict(), asdict(position))
+        self._run.keep(_PREFIX, last=2)
+        self._last = time.monotonic()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Write an event to the run."""
+        if self._run is not None:
+            self._run.event(event, **fields)
+
+    @property
+    def where(self) -> str:
+        """Where it is saved, in words."""
+        return (
+            f"saved in {printable(str(self._run.path))}" if self._run is not None else "not saved"
+        )

@@ -1,0 +1,32 @@
+"""Samples of a data set, as batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from ticketkit.seeds import Integers
+
+
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """Pictures as float32 in [0, 1], where they are bytes."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def fetched(data: Dataset[Any], indices: Sequence[int] | Integers) -> list[tuple[Any, Any]] | Any:
+    """The samples at these places: a list of pairs, or a pair of stacked tensors."""
+    many = getattr(data, "__getitems__", None)
+    if many is not None:
+        return many([int(index) for index in indices])
+    return [data[int(index)] for index in indices]
+
+
+def stacked(samples: Any) -> tuple[Any, Any]:
+    """A list of pairs as a pair of tensors; what is stacked already as it is."""
+    if isinstance(samples, tuple):
+        return samples  # type: ignore[return-value]
+    inputs, targets = default_collate(samples)
+    return inputs, targets

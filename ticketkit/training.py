@@ -1,0 +1,98 @@
+"""`fit`: the one training, for every use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ticketkit.distributed import world
+from ticketkit.errors import UsageError
+from ticketkit.feeding import count_of, feed_of
+from ticketkit.loop import Fitted, Loop, Report
+from ticketkit.losses import cross_entropy
+from ticketkit.mask import Mask, unwrap
+from ticketkit.options import resolve, spec_of, written
+from ticketkit.parts import Robustifier
+from ticketkit.presets import Stage, schedule_of
+from ticketkit.runs import Run, open_run
+from ticketkit.saver import Saver
+from ticketkit.schedules import Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.parts import Loss
+
+
+def fit(
+    model: torch.nn.Module,
+    data: Any,
+    *,
+    schedule: str | Schedule = "small",
+    stage: Stage = "pretrain",
+    loss: Loss | None = None,
+    mask: Mask | None = None,
+    robustifier: str | Robustifier | None = None,
+    seed: int = 0,
+    run: Run | str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    workers: int = 0,
+    save_every: float = 60.0,
+    report: Report | None = None,
+) -> Fitted:
+    """Train a network in place: its parameters that require gradients, by SGD.
+
+    `data` is a map-style torch Dataset of (picture, target), or an iterable of (inputs, targets)
+    with a length, such as a DataLoader, which shuffles and augments by itself. Pictures are in
+    [0, 1], or bytes; see `ticketkit.normalised`. `loss(outputs, targets)` is a scalar, by default
+    the cross-entropy. `schedule` is a spec such as `"small:epochs=4"`, of a preset for the stage
+    `"pretrain"`, `"finetune"` or `"linear"`, or a `Schedule`. A `mask` is held: removed weights are
+    +0.0 after each step. A `robustifier` perturbs the inputs of each step.
+
+    `run` is a folder in which the training is saved, every `save_every` seconds and at the ends of
+    epochs; `resume` goes on from there, to the same bits as a training that was never interrupted,
+    with the same threads on the same machine. With a loader of the caller's own it goes on at the
+    last end of an epoch. `report` is called with each event that the run's `events.jsonl` gets.
+    Under torchrun, and once torch.distributed is initialised, the processes share each batch.
+
+    Raises `UsageError`, `InputError`, `TrainingError` (a loss that is not finite, no memory left),
+    `PluginError` (a robustifier that fails) and `Stopped`, all of them `TicketkitError`.
+    """
+    chosen = schedule_of(schedule, stage, count=count_of(data))
+    if chosen.solver != "sgd":
+        raise UsageError("fit trains by SGD; solver=lbfgs is for the linear evaluation of transfer")
+    robust = (
+        None if robustifier is None else cast("Robustifier", resolve("robustifier", robustifier))
+    )
+    feed = feed_of(data, chosen, seed, world(), workers)
+    recipe = {
+        "command": "fit",
+        "schedule": written(chosen),
+        "robustifier": robust and spec_of(robust),
+        "seed": seed,
+        "batches": feed.batches,
+        "processes": world().size,
+    }
+    with contextlib.ExitStack() as stack:
+        if run is not None and not isinstance(run, Run):
+            run = _led(stack, Path(run), recipe, resume=resume)
+        loop = Loop(
+            unwrap(model),
+            feed,
+            chosen,
+            loss=loss or cross_entropy,
+            robustifier=robust,
+            seed=seed,
+            saver=Saver(run, save_every),
+            report=report,
+        )
+        return loop.run(mask, data)
+
+
+def _led(
+    stack: contextlib.ExitStack, path: Path, recipe: dict[str, Any], *, resume: bool
+) -> Run | None:
+    """The run of the leading process; the others have none."""
+    return stack.enter_context(open_run(path, recipe, resume=resume)) if world().leads else None

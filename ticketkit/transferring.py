@@ -1,0 +1,203 @@
+"""From a ticket and its checkpoint to a downstream task: the work behind `transfer`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ticketkit.checkpoint import Checkpoint, open_checkpoint
+from ticketkit.describe import ticket_document
+from ticketkit.errors import UsageError, printable
+from ticketkit.experiments import Experiment, Outcome, carried_out, of_the_data, ready
+from ticketkit.files import reserve, sha256
+from ticketkit.masking import count_revived
+from ticketkit.options import spec_of, written
+from ticketkit.outputs import check_absent, same_place
+from ticketkit.presets import schedule_of
+from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.versions import versions_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.loop import Fitted, Report
+    from ticketkit.pretrained import Pretraining
+    from ticketkit.stages import Run
+
+
+@dataclass(frozen=True)
+class Transfer(Experiment):
+    """What `ticketkit transfer` was asked for."""
+
+    ticket: Path = Path()
+    checkpoint: Path = Path()
+    mode: str = "linear"
+    output: Path | None = None
+    """Where the transferred weights go, beside the run; None for nowhere else."""
+    verify: bool = True
+    checkpoint_key: str | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.mode not in ("finetune", "linear"):
+            raise UsageError(f"mode is one of finetune, linear; found {self.mode!r}")
+        if self.output is None:
+            return
+        if self.output.suffix != ".safetensors":
+            raise UsageError(
+                "the transferred weights are a safetensors file: give the output the suffix "
+                f".safetensors, found {printable(self.output.name)!r}"
+            )
+        for path in (self.ticket, self.checkpoint):
+            if same_place(self.output, path):
+                raise UsageError(f"the output would replace its input {printable(str(path))}")
+        check_absent((self.output,), force=self.force or self.resume)
+
+
+def transferred(request: Transfer, report: Report | None = None) -> dict[str, Any] | None:
+    """Transfer a ticket to a task: returns what it came to.
+
+    Refuses weights that the ticket was not drawn from, unless `verify` is false. None in all but
+    the leading process of many.
+    """
+    request.check()
+    request.parts()
+    ticket = load_ticket(request.ticket, request.verify)
+    checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
+    if request.verify and ticket.provenance.source is not None:
+        ticket.check_source(checkpoint.digest())
+    from ticketkit.distributed import leads, session
+    from ticketkit.environment import device_of
+
+    device = device_of(request.device)
+    with contextlib.ExitStack() as stack:
+        place = request.output and leads() and stack.enter_context(reserve(request.output))
+        stack.enter_context(session(device))
+        work = _Transfer(request, ticket, checkpoint, device, report)
+        document = carried_out(request, "transfer", work.recipe(), work.run, device, place or None)
+    return document and {**document, "output": request.output and str(request.output)}
+
+
+class _Transfer:
+    """The network that a ticket is of, on its downstream task."""
+
+    def __init__(
+        self,
+        request: Transfer,
+        ticket: Ticket,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        report: Report | None,
+    ) -> None:
+        from ticketkit.datasets import data_of
+        from ticketkit.opening import network_for
+        from ticketkit.transplanting import mask_of
+
+        self._request = request
+        self._ticket = ticket
+        self._checkpoint = checkpoint
+        self._report = report
+        self._task, self._robustifier = request.parts()
+        self._data = data_of(self._task, request.data)
+        self._schedule = schedule_of(
+            request.fit,
+            request.mode,  # type: ignore[arg-type]  # it was checked
+            task=self._task.name,
+            segmentation=self._task.segmentation,
+            count=len(self._data.train),  # type: ignore[arg-type]
+        )
+        opened = network_for(
+            checkpoint,
+            request.arch,
+            self._task.classes,
+            self._data.shape[0],
+            request.seed,
+            segmentation=self._task.segmentation,
+            skip_head=True,
+        )
+        self._arch = opened.arch
+        self._notes = opened.loaded.notes()
+        self._model = ready(opened.model, device)
+        self._mask = mask_of(ticket, self._model)
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides the bits."""
+        from ticketkit.distributed import world
+
+        return self._request.recipe(
+            "transfer",
+            arch=self._arch,
+            mode=self._request.mode,
+            fit=written(self._schedule),
+            ticket=sha256(self._ticket.encoded()),
+            checkpoint=self._checkpoint.digest(),
+            data=of_the_data(self._data),
+            processes=world().size,
+        )
+
+    def run(self, run: Run | None) -> Outcome:
+        """Train, keeping the ticket's zeros, and measure on the downstream task."""
+        from ticketkit.downstream import transfer
+
+        fitted = transfer(
+            self._model,
+            self._mask,
+            self._data.train,
+            mode=self._request.mode,  # type: ignore[arg-type]  # it was checked
+            schedule=self._schedule,
+            robustifier=self._robustifier,
+            seed=self._request.seed,
+            run=run,
+            workers=self._request.workers,
+            report=self._report,
+        )
+        return Outcome(self._document(fitted) if run else {}, self._model, self._record())
+
+    def _document(self, fitted: Fitted | None) -> dict[str, Any]:
+        from ticketkit.augmenting import as_evaluated
+        from ticketkit.measuring import measured
+
+        told = self._checkpoint.pretraining
+        test = as_evaluated(self._data.test, self._schedule)
+        threat, seed = self._request.threat(), self._request.seed
+        return {
+            "schema": "ticketkit.transfer/1",
+            "ticket": ticket_document(self._ticket),
+            "source": told and asdict(told),
+            "mode": self._request.mode,
+            "transfer": asdict(self._record()),
+            "data": of_the_data(self._data),
+            "steps": fitted and fitted.steps,
+            "loss": fitted and fitted.loss,
+            "removed": self._mask.size - self._mask.kept,
+            "revived": self._revived(),
+            "results": measured(self._model, test, self._task, threat, seed),
+            "notes": self._notes,
+        }
+
+    def _revived(self) -> int:
+        """How many removed weights are not zero: none, or the mask was not held."""
+        from ticketkit.torchfile import raw_of
+
+        tensors = self._mask.tensors_of(self._model)
+        pairs = [(raw_of(tensor), self._mask.packed(name)) for name, tensor in tensors.items()]
+        return sum(count_revived(raw, packed) for raw, packed in pairs)
+
+    def _record(self) -> Pretraining:
+        from ticketkit.normalising import normalisation_of
+        from ticketkit.pretrained import Pretraining
+
+        robust = self._robustifier
+        return Pretraining(
+            arch=self._arch,
+            classes=self._task.classes,
+            channels=self._data.shape[0],
+            task=spec_of(self._task),
+            robustifier=robust and spec_of(robust),
+            fit=written(self._schedule),
+            seed=self._request.seed,
+            normalisation=normalisation_of(self._model),
+            versions=versions_of(self._task, robust),
+        )
