@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
+    from ticketkit.caching import cached_splits
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.drawing import draw
     from ticketkit.errors import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.extras import import_extra
+    from ticketkit.glyphs import draw_glyphs
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
         Strategy,
         Task,
     )
+    from ticketkit.options import check_whole
+    from ticketkit.pictures import Pictures
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
@@ -77,6 +82,7 @@ _HOMES = {
     "MismatchError": "errors",
     "OutputError": "errors",
     "PackedBits": "bits",
+    "Pictures": "pictures",
     "PluginError": "errors",
     "Provenance": "ticket",
     "Robustifier": "parts",
@@ -94,9 +100,13 @@ _HOMES = {
     "UnreachableSparsity": "errors",
     "UsageError": "errors",
     "WeightsError": "errors",
+    "cached_splits": "caching",
     "catalogue": "registry",
+    "check_whole": "options",
     "draw": "drawing",
+    "draw_glyphs": "glyphs",
     "hookimpl": "hookspecs",
+    "import_extra": "extras",
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
@@ -122,6 +132,7 @@ __all__ = [
     "MismatchError",
     "OutputError",
     "PackedBits",
+    "Pictures",
     "PluginError",
     "Provenance",
     "Robustifier",
@@ -139,9 +150,13 @@ __all__ = [
     "UnreachableSparsity",
     "UsageError",
     "WeightsError",
+    "cached_splits",
     "catalogue",
+    "check_whole",
     "draw",
+    "draw_glyphs",
     "hookimpl",
+    "import_extra",
     "load_ticket",
     "open_checkpoint",
     "reader_of",

@@ -76,6 +76,11 @@ LAYERS = [
     "applying",
     "foreign",
     "planning",
+    "extras",
+    "pictures",
+    "caching",
+    "datasets",
+    "glyphs",
 ]
 
 
