@@ -16,7 +16,7 @@ def device_of(name: str) -> torch.device:
     Of many processes on one machine each takes a device of its own. A `UsageError` tells what is
     there where the one that was asked for is not.
     """
-    found = torch.accelerator.current_accelerator()
+    found = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
         name = "cpu" if found is None else found.type
     try:
@@ -44,7 +44,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def _there() -> str:
-    found = torch.accelerator.current_accelerator()
+    found = torch.accelerator.current_accelerator(check_available=True)
     if found is None:
         return "the CPU alone (torch sees no accelerator)"
     return f"cpu and {torch.accelerator.device_count()} of {found.type}"
