@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
+    from ticketkit.options import resolve, spec_of
     from ticketkit.parts import (
         Accumulator,
         Allocation,
@@ -54,9 +55,9 @@ if TYPE_CHECKING:
         Strategy,
         Task,
     )
-    from ticketkit.options import check_whole
     from ticketkit.pictures import Pictures
     from ticketkit.prunable import Counts
+    from ticketkit.ranges import check_whole
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
     from ticketkit.ticket import Provenance, Ticket, load_ticket
@@ -102,7 +103,7 @@ _HOMES = {
     "WeightsError": "errors",
     "cached_splits": "caching",
     "catalogue": "registry",
-    "check_whole": "options",
+    "check_whole": "ranges",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "hookimpl": "hookspecs",
@@ -110,6 +111,8 @@ _HOMES = {
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
+    "resolve": "options",
+    "spec_of": "options",
 }
 
 __all__ = [
@@ -160,6 +163,8 @@ __all__ = [
     "load_ticket",
     "open_checkpoint",
     "reader_of",
+    "resolve",
+    "spec_of",
 ]
 
 

@@ -88,7 +88,7 @@ def _thickened(pictures: torch.Tensor) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=2)
 def _atlas(plane: int) -> torch.Tensor:
-    """Every character of every face, in the middle of its plane: (faces, characters, ...), uint8."""
+    """Every character of every face, in the middle of its plane, (faces, characters, ...)."""
     fonts = Path(import_extra("matplotlib", "demo").get_data_path()) / "fonts" / "ttf"
     image_font = import_extra("PIL.ImageFont", "demo")
     atlas = np.zeros((len(FACES), len(CHARACTERS), plane, plane), np.uint8)

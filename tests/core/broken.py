@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -435,3 +436,165 @@ class RescalesToRanks(Doubles):
 
     def rescale(self, scores: torch.Tensor) -> torch.Tensor:
         return scores.argsort(stable=True).argsort().to(scores.dtype)
+
+
+class Task(ticketkit.Task):
+    """Is the picture bright?"""
+
+    name = "bright"
+    classes = 2
+    normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = {"mean": (0.5,), "std": (0.3,)}
+
+    def splits(self, root: Path | None) -> Mapping[str, Any]:
+        return {"train": self.made(30, 0), "test": self.made(20, 1)}
+
+    def made(self, count: int, seed: int) -> Any:
+        targets = torch.arange(count) % 2
+        noise = torch.randint(100, (count, 1, 4, 5), generator=torch.Generator().manual_seed(seed))
+        images = noise + 100 * targets[:, None, None, None]
+        return ticketkit.Pictures(images.to(torch.uint8), targets)
+
+
+class Scenes(Task):
+    """Which pixels are bright?"""
+
+    name = "bright-pixels"
+    segmentation = True
+
+    def made(self, count: int, seed: int) -> Any:
+        images = super().made(count, seed).images
+        targets = (images[:, 0] > 100).byte()
+        targets[:, 0] = 255
+        return ticketkit.Pictures(images, targets)
+
+
+class Items(list[Any]):
+    """A data set of any items."""
+
+
+class Floating(Task):
+    """Is the picture bright, in [0, 1]?"""
+
+    name = "floating"
+
+    def made(self, count: int, seed: int) -> Any:
+        return Items((image / 255, int(target)) for image, target in super().made(count, seed))
+
+
+class OneClass(Task):
+    """Is it a picture?"""
+
+    classes = 1
+
+
+class NoTest(Task):
+    """Tests nothing."""
+
+    def splits(self, root: Path | None) -> Mapping[str, Any]:
+        return {"train": self.made(30, 0)}
+
+
+class EmptyTest(Task):
+    """Tests on no pictures."""
+
+    def splits(self, root: Path | None) -> Mapping[str, Any]:
+        return {"train": self.made(30, 0), "test": self.made(0, 1)}
+
+
+class ListOfSplits(Task):
+    """Has no names for its splits."""
+
+    def splits(self, root: Path | None) -> Any:
+        return [self.made(30, 0), self.made(20, 1)]
+
+
+class PicturesAlone(Task):
+    """Has no targets."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return Items(image for image, _ in super().made(count, seed))
+
+
+class NoChannels(Task):
+    """Pictures of (height, width)."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return Items((image[0], target) for image, target in super().made(count, seed))
+
+
+class Normalised255(Task):
+    """Floating pictures up to 255."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return Items((image.float(), target) for image, target in super().made(count, seed))
+
+
+class FloatingTargets(Task):
+    """Targets are how bright it is."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return Items((image, target.float()) for image, target in super().made(count, seed))
+
+
+class OneTargetAScene(Scenes):
+    """Says that each pixel has a class, and has one for the picture."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return Task.made(self, count, seed)
+
+
+class CountsFromOne(Task):
+    """Targets are 1 and 2."""
+
+    def made(self, count: int, seed: int) -> Any:
+        made = super().made(count, seed)
+        return ticketkit.Pictures(made.images, made.targets + 1)
+
+
+class TestsWhatItNeverTrains(Task):
+    """Trains on the bright ones alone."""
+
+    def splits(self, root: Path | None) -> Mapping[str, Any]:
+        return {"train": self.made(30, 0).subset(range(1, 30, 2)), "test": self.made(20, 1)}
+
+
+class Shuffles(Task):
+    """Another order each time."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return super().made(count, seed).subset(random.sample(range(count), count))
+
+
+class ShufflesGlobally(Task):
+    """Takes the order from torch's generator."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return super().made(count, seed).subset(torch.randperm(count).tolist())
+
+
+class SeedsBefore(Task):
+    """Depends on torch's seed, which it does not advance."""
+
+    def made(self, count: int, seed: int) -> Any:
+        return super().made(count, seed + torch.initial_seed() % 1000)
+
+
+class ThreeMeans(Task):
+    """Is normalised as pictures in colour are."""
+
+    normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.3, 0.3, 0.3),
+    }
+
+
+class NoDeviation(Task):
+    """Divides by zero."""
+
+    normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = {"mean": (0.5,), "std": (0.0,)}
+
+
+class MeanAlone(Task):
+    """Subtracts the mean."""
+
+    normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = {"mean": (0.5,)}

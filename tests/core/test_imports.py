@@ -77,6 +77,7 @@ LAYERS = [
     "foreign",
     "planning",
     "extras",
+    "ranges",
     "pictures",
     "caching",
     "datasets",

@@ -17,12 +17,13 @@ import torch
 import ticketkit
 from tests.core import broken
 from ticketkit import hookspecs, testing
-from ticketkit.testing import AllocationLaws, CriterionLaws, SchemeLaws
+from ticketkit.testing import AllocationLaws, CriterionLaws, SchemeLaws, TaskLaws
 
 LAWS = {
     ticketkit.Scheme: SchemeLaws,
     ticketkit.Criterion: CriterionLaws,
     ticketkit.Allocation: AllocationLaws,
+    ticketkit.Task: TaskLaws,
 }
 
 
@@ -95,6 +96,18 @@ class TestAllocation(AllocationLaws):
     part = broken.Uniform()
 
 
+class TestTask(TaskLaws):
+    part = broken.Task()
+
+
+class TestTaskOfPixels(TaskLaws):
+    part = broken.Scenes()
+
+
+class TestTaskThatIsNotInMemory(TaskLaws):
+    part = broken.Floating()
+
+
 BROKEN = [
     (broken.IgnoresTheBudget, "it_keeps_no_more_than_the_budget", "budget"),
     (broken.WastesTheBudget, "it_uses_the_budget_up", "of the budget are left"),
@@ -160,6 +173,39 @@ BROKEN = [
     (broken.Trains, "collecting_leaves_the_network_alone", "conv.weight"),
     (broken.Backward, "collecting_leaves_the_network_alone", "the gradient of conv.weight"),
     (broken.CollectsLots, "collecting_twice_finds_the_same", "the second time"),
+    (broken.OneClass, "it_says_how_many_classes_there_are_and_how_they_are_measured", "found 1"),
+    (broken.NoTest, "its_splits_are_train_and_test_and_not_empty", "test is a data set"),
+    (broken.EmptyTest, "its_splits_are_train_and_test_and_not_empty", "test is empty"),
+    (broken.ListOfSplits, "its_splits_are_train_and_test_and_not_empty", "found list"),
+    (broken.PicturesAlone, "an_item_is_a_picture_and_its_target", "found Tensor"),
+    (broken.NoChannels, "an_item_is_a_picture_and_its_target", r"found \(4, 5\)"),
+    (broken.Normalised255, "an_item_is_a_picture_and_its_target", r"in \[0, 1\]"),
+    (broken.FloatingTargets, "an_item_is_a_picture_and_its_target", r"found torch\.float32"),
+    (broken.OneTargetAScene, "an_item_is_a_picture_and_its_target", r"of shape \(4, 5\)"),
+    (broken.CountsFromOne, "targets_are_classes", r"0 to 1, found \[2\]"),
+    (
+        broken.TestsWhatItNeverTrains,
+        "no_class_is_tested_that_is_not_trained",
+        r"has not: \[0\]",
+    ),
+    (broken.Shuffles, "its_data_are_the_same_on_every_call", "another one the second time"),
+    (broken.ShufflesGlobally, "it_draws_lots_from_no_global_generator", "took numbers"),
+    (broken.SeedsBefore, "it_draws_lots_from_no_global_generator", "depend on torch's"),
+    (
+        broken.ThreeMeans,
+        "its_normalisation_is_a_mean_and_a_deviation_of_each_channel",
+        "each of 1 channels",
+    ),
+    (
+        broken.NoDeviation,
+        "its_normalisation_is_a_mean_and_a_deviation_of_each_channel",
+        "above 0",
+    ),
+    (
+        broken.MeanAlone,
+        "its_normalisation_is_a_mean_and_a_deviation_of_each_channel",
+        "mean and std",
+    ),
 ]
 
 
@@ -176,7 +222,7 @@ def test_a_draw_that_the_core_refuses_names_the_part(part: type[Any], tmp_path: 
         run("a_draw_works_with_it", part(), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["schemes", "criteria", "allocations"])
+@pytest.mark.parametrize("kind", ["schemes", "criteria", "allocations", "tasks"])
 def test_the_example_of_each_hook_keeps_its_promises(kind: str, tmp_path: Path) -> None:
     hook = f"ticketkit_{kind}"
     text = getattr(hookspecs, hook).__doc__.split("A whole plugin:\n", 1)[1]

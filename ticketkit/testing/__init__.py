@@ -16,5 +16,6 @@ from __future__ import annotations
 from ticketkit.testing.allocations import AllocationLaws
 from ticketkit.testing.criteria import CriterionLaws
 from ticketkit.testing.schemes import SchemeLaws
+from ticketkit.testing.tasks import TaskLaws
 
-__all__ = ["AllocationLaws", "CriterionLaws", "SchemeLaws"]
+__all__ = ["AllocationLaws", "CriterionLaws", "SchemeLaws", "TaskLaws"]

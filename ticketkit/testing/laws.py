@@ -29,7 +29,7 @@ class PartLaws:
     """The laws of every part."""
 
     kind: ClassVar[str]
-    part: ClassVar[ticketkit.Scheme | ticketkit.Criterion | ticketkit.Allocation]
+    part: ClassVar[ticketkit.Scheme | ticketkit.Criterion | ticketkit.Allocation | ticketkit.Task]
 
     def test_it_has_a_name(self) -> None:
         """A part has a `name` in lower case, by which spec strings and provenance know it."""

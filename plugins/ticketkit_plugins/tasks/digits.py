@@ -56,7 +56,7 @@ class Digits(ticketkit.Task):
         changed = self._corrupted(scaled[:, 0].numpy())
         images = torch.from_numpy((255 * changed.clip(0, 1)).round().astype(np.uint8))[:, None]
         whole = ticketkit.Pictures(images, torch.from_numpy(source.target).long())
-        order = np.random.RandomState(self.split).permutation(_COUNT)  # the same for all time
+        order = np.random.RandomState(self.split).permutation(_COUNT).tolist()  # for all time
         labels = _COUNT * 4 // 5 if self.labels is None else self.labels
         return {"train": whole.subset(order[:labels]), "test": whole.subset(order[labels:])}
 

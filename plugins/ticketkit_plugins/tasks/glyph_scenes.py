@@ -22,10 +22,10 @@ class GlyphScenes(ticketkit.Task):
     """Digits on textured ground: which pixel belongs to which digit, or to the ground?
 
     Class 0 is the ground, class 1 + d is the digit d. A scene of `size` x `size` pixels has one to
-    four digits, half as high as itself, brighter than the ground; a later one may cover an earlier
-    one. A pixel that a digit covers by half or more has its class; one that it covers by a quarter
-    or more is 255, ignored. `count` scenes to train on, and a quarter as many to test on, are drawn
-    from two streams of the `seed`. It needs ticketkit[demo].
+    four digits, each near a corner of its own, brighter than the ground; a later one may cover some
+    of an earlier one. A pixel that a digit covers by half or more has its class; one that it covers
+    by a quarter or more is 255, ignored. `count` scenes to train on, and a quarter as many to test
+    on, are drawn from two streams of the `seed`. It needs ticketkit[demo].
     """
 
     name = "glyph-scenes"
@@ -57,9 +57,10 @@ class GlyphScenes(ticketkit.Task):
         scenes = self._ground(count, generator)
         targets = torch.zeros(count, self.size, self.size, dtype=torch.uint8)
         numbers = torch.randint(1, _MOST + 1, (count,), generator=generator)
+        corners = torch.rand(count, _MOST, generator=generator).argsort(1)
         for place in range(_MOST):
             digits = torch.randint(10, (count,), generator=generator)
-            cover = self._placed(digits, generator)
+            cover = self._placed(digits, corners[:, place], generator)
             cover[numbers <= place] = 0
             light = 0.6 + 0.4 * torch.rand(count, 1, 1, generator=generator)
             scenes += cover * (light - scenes)
@@ -77,14 +78,18 @@ class GlyphScenes(ticketkit.Task):
             ground += torch.nn.functional.interpolate(noise, ground.shape[2:], mode="bilinear")
         return ground[:, 0] / 6
 
-    def _placed(self, digits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """How much of each pixel a digit covers that stands somewhere: (n, size, size)."""
+    def _placed(
+        self, digits: torch.Tensor, corners: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """How much of each pixel a digit covers, near corner 0, 1, 2 or 3: (n, size, size)."""
         import torch
 
-        count, side = len(digits), self.size // 2
+        count, side = len(digits), self.size * 5 // 8
         glyphs = ticketkit.draw_glyphs("".join(map(str, digits.tolist())), side, generator)
-        corners = torch.randint(self.size - side + 1, (2, count, 1), generator=generator)
-        rows, columns = corners + torch.arange(side)
+        far = torch.stack([corners // 2, corners % 2]) > 0
+        inward = torch.rand(2, count, generator=generator) / 4
+        starts = (self.size - side) * torch.where(far, 1 - inward, inward)
+        rows, columns = starts.round().long()[:, :, None] + torch.arange(side)
         cover = torch.zeros(count, self.size, self.size)
         cover[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]] = glyphs
         return cover
