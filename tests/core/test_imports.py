@@ -76,6 +76,13 @@ LAYERS = [
     "applying",
     "foreign",
     "planning",
+    "stopping",
+    "manifests",
+    "eventlog",
+    "runrecord",
+    "stages",
+    "runs",
+    "trainstate",
 ]
 
 
