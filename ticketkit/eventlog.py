@@ -42,7 +42,7 @@ class EventLog:
         os.fsync(self._file.fileno())
 
     def cut(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Remove what comes after the last event that is this one; nothing where it is not there."""
+        """Remove what comes after the last event that is this one; where there is none, nothing."""
         last, end, position = _line(kind, fields), 0, 0
         with self.path.open("rb") as lines:
             for line in lines:

@@ -19,7 +19,7 @@ _NOTHING = object()
 
 def digest_of_recipe(recipe: Mapping[str, Any]) -> str:
     """SHA-256 of a recipe, in whatever order its fields stand."""
-    return sha256(_text(recipe).encode())
+    return sha256(_text(dict(recipe)).encode())
 
 
 def write_record(folder: Path, recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -48,14 +48,14 @@ def check_record(
     shown = printable(str(folder))
     if changes := [
         f"{name} was {before} and is {now}"
-        for name, before, now in differences(old["recipe"], json.loads(_text(recipe)))
+        for name, before, now in differences(old["recipe"], _plain(recipe))
     ]:
         raise UsageError(
             f"{shown}: a run of another recipe: {some(changes)}; name another folder with --run"
         )
     return [
         f"{shown}: {name} was {before} and is {now}: the bits may differ from an unbroken run's"
-        for name, before, now in differences(old["environment"], json.loads(_text(environment)))
+        for name, before, now in differences(old["environment"], _plain(environment))
     ]
 
 
@@ -67,6 +67,11 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, str,
             yield from differences(old.get(name, _NOTHING), new.get(name, _NOTHING), inner)
     elif _shown(old) != _shown(new):
         yield where, printable(_shown(old), 80), printable(_shown(new), 80)
+
+
+def _plain(fields: Mapping[str, Any]) -> Any:
+    """As it is read again: tuples are lists."""
+    return json.loads(_text(dict(fields)))
 
 
 def _shown(value: Any) -> str:

@@ -83,19 +83,19 @@ def _begin(
 
 def _check_folder(path: Path) -> None:
     """Refuse what is no folder, and a folder that holds other things than a run."""
+    shown = printable(str(path))
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{shown}: a file, where a folder is to be written")
     try:
         names = {each.name for each in path.iterdir()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
-    except NotADirectoryError:
-        raise OutputError(f"{printable(str(path))}: a file, where a folder is to be written") from None
     except OSError as error:
         raise OutputError(write_failure(path, error)) from error
     ours = {_lock_of(path).name, beside(path / RECORD, "partial").name}
     if RECORD not in names and (others := names - ours):
         raise UsageError(
-            f"{printable(str(path))}: no run, but a folder that holds {some(sorted(others))}; "
-            "--run names another"
+            f"{shown}: no run, but a folder that holds {some(sorted(others))}; --run names another"
         )
 
 

@@ -1,4 +1,4 @@
-"""The stages and events of an open run: each stage appears whole, and is verified when it is read."""
+"""The stages and events of an open run: a stage appears whole, and is verified when it is read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Run:
 
     def stages(self, series: str) -> list[Stage]:
         """The finished stages `SERIES<number>`, in the order of their numbers; not verified."""
-        found = [Stage(self.path / name) for name in os.listdir(self.path) if is_stage_name(name)]
+        found = [Stage(path) for path in self.path.iterdir() if is_stage_name(path.name)]
         return sorted(
             (stage for stage in found if stage.series == series and stage.path.is_dir()),
             key=lambda stage: stage.order,
@@ -60,7 +60,8 @@ class Run:
         check_stage_name(name)
         stage, partial = Stage(self.path / name), self.path / f"{name}.partial"
         if os.path.lexists(stage.path):
-            raise OutputError(f"{printable(str(stage.path))}: already there; a stage is never replaced")
+            shown = printable(str(stage.path))
+            raise OutputError(f"{shown}: already there; a stage is never replaced")
         try:
             partial.mkdir()
             yield partial

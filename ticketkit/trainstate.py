@@ -116,11 +116,11 @@ def _reference(tensor: torch.Tensor, where: str, tensors: list[torch.Tensor]) ->
             f"safetensors has, found {type(tensor).__name__}, {tensor.dtype}, {tensor.layout}, "
             f"on {tensor.device}"
         )
-    order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
     reference: dict[str, Any] = {"tensor": str(len(tensors))}
     if not tensor.is_contiguous():  # such as channels_last: as it lies in memory
-        reference["order"] = order
-        tensor = tensor.permute(order)
+        strides = tensor.stride()
+        reference["order"] = sorted(range(tensor.dim()), key=lambda axis: -strides[axis])
+        tensor = tensor.permute(reference["order"])
     tensors.append(tensor.detach())
     return reference
 
