@@ -117,10 +117,10 @@ def test_a_stage_knows_the_one_before_it(run: Run) -> None:
     assert set(manifests["step-2"]["files"]) == {"data", "inner/more"}
 
 
-@pytest.mark.parametrize("make", ["symlink", "pipe"])
-def test_a_stage_holds_regular_files_only(run: Run, make: str) -> None:
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("a")])
+def test_a_stage_holds_regular_files_only(run: Run, make: Callable[[Path], None]) -> None:
     with pytest.raises(OutputError, match="regular files only"), run.stage("step-1") as folder:
-        os.mkfifo(folder / "data") if make == "pipe" else os.symlink("a", folder / "data")
+        make(folder / "data")
     assert run.stages("step-") == []
 
 
@@ -404,7 +404,7 @@ def child(path, left):
             if left < 0:
                 os._exit(9)
     sys.addaudithook(hook)
-    work(path, 4)
+    work(path, 3)
     os._exit(0)
 
 for change in range(10_000):
@@ -422,7 +422,7 @@ for change in range(10_000):
     stages = [f"step-{n}" for n in range(max(1, seen), seen + 2)]
     assert left == ["events.jsonl", "run.json", *stages], left
     if status == 0:
-        assert seen == 4
+        assert seen == 3
         break
 print(change)
 """
@@ -434,7 +434,7 @@ def test_a_run_that_ends_before_any_change_of_the_disk_goes_on(tmp_path: Path) -
         [sys.executable, "-c", EACH, tmp_path], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 40
+    assert int(done.stdout) > 30
 
 
 @pytest.mark.slow
