@@ -157,8 +157,10 @@ def test_handlers_are_restored() -> None:
     names = (*ALWAYS, *TRAINING, "SIGNOTHING")
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
     before = [signal.getsignal(number) for number in numbers]
-    with pytest.raises(StoppedAtOnce), heeding(names):
+    with heeding(names):
         assert all(signal.getsignal(n) not in before for n in numbers)
+    assert [signal.getsignal(number) for number in numbers] == before
+    with pytest.raises(StoppedAtOnce), heeding(names):
         signal.raise_signal(signal.SIGTERM)
     assert [signal.getsignal(number) for number in numbers] == before
 

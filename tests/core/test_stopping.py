@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
 from ticketkit import Stopped
-from ticketkit.stopping import Requested, ask, steps
+from ticketkit.stopping import ask, steps
 
 
 class Stop(SystemExit):
     """What a handler raises where no loop can be asked."""
+
+
+def ends(error: type[BaseException]) -> Callable[[Callable[[], None]], None]:
+    """A function that has to end with an error."""
+
+    def run(function: Callable[[], None]) -> None:
+        with pytest.raises(error):
+            function()
+
+    return run
 
 
 def test_nothing_is_asked_where_nobody_asks() -> None:
@@ -21,11 +31,12 @@ def test_nothing_is_asked_where_nobody_asks() -> None:
 
 
 def test_a_loop_that_runs_is_asked_and_goes_on() -> None:
-    with pytest.raises(Stopped, match="saved") as caught, steps() as requested:
-        ask(75, Stop())
-        assert requested() == 75
-        raise Stopped("saved", requested() or 0)
-    assert caught.value.exit_status == 75
+    @ends(Stopped)
+    def loop() -> None:
+        with steps() as requested:
+            ask(75, Stop())
+            assert requested() == 75
+            raise Stopped("saved", 75)
 
 
 def test_where_no_loop_runs_it_stops_at_once() -> None:
@@ -38,52 +49,63 @@ def test_where_no_loop_runs_it_stops_at_once() -> None:
 
 
 def test_who_asks_twice_is_impatient() -> None:
-    with pytest.raises(KeyboardInterrupt), steps() as requested:
-        ask(75, Stop())
-        assert requested() == 75
-        ask(130, KeyboardInterrupt())
+    @ends(KeyboardInterrupt)
+    def loop() -> None:
+        with steps() as requested:
+            ask(75, Stop())
+            assert requested() == 75
+            ask(130, KeyboardInterrupt())
 
 
 def test_what_a_loop_did_not_look_at_takes_effect_after_it() -> None:
     done = []
 
-    def loop() -> Iterator[Requested]:
-        with steps() as requested:
+    @ends(Stop)
+    def loop() -> None:
+        with steps():
             ask(75, Stop())
             done.append("the last step")
-            yield requested
+        done.append("what comes next")
 
-    with pytest.raises(Stop):
-        list(loop())
     assert done == ["the last step"]
 
 
 def test_an_error_of_a_loop_that_was_asked_is_told_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), steps():
-        ask(75, Stop())
-        raise ZeroDivisionError
+    @ends(ZeroDivisionError)
+    def loop() -> None:
+        with steps():
+            ask(75, Stop())
+            raise ZeroDivisionError
 
 
 def test_the_outer_of_two_loops_learns_what_the_inner_one_did_not_see() -> None:
-    with pytest.raises(Stopped), steps() as outer:
-        with steps() as inner:
-            ask(130, KeyboardInterrupt())
-            assert inner() == 130
-        raise Stopped("saved", outer() or 0)
+    @ends(Stopped)
+    def loop() -> None:
+        with steps() as outer:
+            with steps() as inner:
+                ask(130, KeyboardInterrupt())
+                assert inner() == 130
+            raise Stopped("saved", outer() or 0)
 
 
 def test_an_inner_loop_that_begins_later_is_asked_as_well() -> None:
-    with pytest.raises(Stopped), steps():
-        ask(75, Stop())
-        with steps() as inner:
-            raise Stopped("saved", inner() or 0)
+    @ends(Stopped)
+    def loop() -> None:
+        with steps():
+            ask(75, Stop())
+            with steps() as inner:
+                assert inner() == 75
+                raise Stopped("saved", 75)
 
 
 @pytest.mark.parametrize("ended", [Stopped("saved", 75), KeyboardInterrupt()])
 def test_the_next_loop_begins_unasked(ended: BaseException) -> None:
-    with pytest.raises(type(ended)), steps():
-        ask(75, Stop())
-        raise ended
+    @ends(type(ended))
+    def loop() -> None:
+        with steps():
+            ask(75, Stop())
+            raise ended
+
     with steps() as requested:
         assert requested() is None
 
