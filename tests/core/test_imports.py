@@ -82,6 +82,13 @@ LAYERS = [
     "caching",
     "datasets",
     "glyphs",
+    "stopping",
+    "manifests",
+    "eventlog",
+    "runrecord",
+    "stages",
+    "runs",
+    "trainstate",
 ]
 
 

@@ -7,25 +7,21 @@ import errno
 import importlib
 import keyword
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 
 import ticketkit
+from ticketkit.cli.stops import ALWAYS, INTERRUPTED, STOPPED, StoppedAtOnce, heeding
 from ticketkit.errors import TicketkitError, near, printable
 
 # Command: the module of this package that holds it, under the same name (keywords: with a '_').
 _COMMANDS = ("prune", "show", "apply", "verify", "overlap", "import", "parts", "plugins")
 
-_STOPS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-
-DONE, FAILED, USAGE, STOPPED, BUG, INTERRUPTED = 0, 1, 2, 75, 101, 130
+DONE, FAILED, USAGE, BUG = 0, 1, 2, 101
 
 
 class _Commands(click.Group):
@@ -79,10 +75,6 @@ def group(ctx: click.Context, version: bool, verbose: bool) -> None:
         click.echo(ctx.get_help())
 
 
-class _Stopped(SystemExit):
-    """SIGTERM arrived. What guards against faults lets a SystemExit pass, as it does Ctrl-C."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
     _open_streams()
@@ -105,30 +97,9 @@ def _open_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    with _stopping(), group.make_context("ticketkit", arguments) as ctx:
+    with heeding(ALWAYS), group.make_context("ticketkit", arguments) as ctx:
         result = group.invoke(ctx)
     return result if isinstance(result, int) else DONE
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[None]:
-    """Let SIGTERM, and a terminal that is closed, end the block as Ctrl-C does.
-
-    Only a main thread can.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _stop) for number in _STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
 
 
 def _guarded(run: Callable[[], int]) -> int:
@@ -164,7 +135,7 @@ def _help_of(error: click.ClickException) -> str:
 
 
 def _ended(error: SystemExit) -> int:
-    if isinstance(error, _Stopped):
+    if isinstance(error, StoppedAtOnce):
         _complain("stopped by a signal; no output was left half-written")
         return STOPPED
     _complain(f"a plugin ended the program: sys.exit({error.code!r})")

@@ -1,0 +1,56 @@
+"""What differs between two recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ticketkit.runrecord import differences, digest_of_recipe
+
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+) | st.text(max_size=4)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+RECIPES = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
+
+
+@settings(max_examples=50)
+@given(RECIPES, RECIPES)
+def test_recipes_differ_in_some_field_if_and_only_if_their_digests_do(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert bool(list(differences(one, other))) == (digest_of_recipe(one) != digest_of_recipe(other))
+    assert not list(differences(one, one))
+    turned = [(name, new, old) for name, old, new in differences(other, one)]
+    assert list(differences(one, other)) == turned
+
+
+@settings(max_examples=50)
+@given(RECIPES, st.lists(st.sampled_from("abc"), min_size=1, max_size=3), LEAVES)
+def test_a_field_that_is_added_is_the_one_that_differs(
+    recipe: dict[str, Any], path: list[str], value: Any
+) -> None:
+    old, new = dict(recipe), dict(recipe)
+    old["deep"], new["deep"] = {}, {"x": value}
+    for name in reversed(path):
+        old["deep"], new["deep"] = {name: old["deep"]}, {name: new["deep"]}
+    ((name, before, _),) = differences(old, new)
+    assert name == ".".join(["deep", *path, "x"])
+    assert before == "not there"
+
+
+def test_fields_are_told_as_they_are_written() -> None:
+    old = {"a": 1, "b.c": None, "d": {}, "e": [1, {"f": 2}]}
+    new = {"a": 1.0, "b": {"c": None}, "d": {}, "e": [1, {"f": 3}]}
+    assert list(differences(old, new)) == [
+        ("a", "1", "1.0"),
+        ("b", "not there", '{"c":null}'),
+        ("b.c", "null", "not there"),
+        ("e", '[1,{"f":2}]', '[1,{"f":3}]'),
+    ]
