@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.batchnorm import recalibrate
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.drawing import draw
     from ticketkit.errors import (
         CheckpointError,
+        EvaluationError,
         InputError,
         MismatchError,
         OutputError,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.evaluation import evaluate
+    from ticketkit.guards import check_predictions
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
+    from ticketkit.statistics import wilson
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
@@ -68,6 +73,7 @@ _HOMES = {
     "Counts": "prunable",
     "Criterion": "parts",
     "Estimate": "parts",
+    "EvaluationError": "errors",
     "Evaluator": "parts",
     "Hold": "holding",
     "InputError": "errors",
@@ -95,11 +101,15 @@ _HOMES = {
     "UsageError": "errors",
     "WeightsError": "errors",
     "catalogue": "registry",
+    "check_predictions": "guards",
     "draw": "drawing",
+    "evaluate": "evaluation",
     "hookimpl": "hookspecs",
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
+    "recalibrate": "batchnorm",
+    "wilson": "statistics",
 }
 
 __all__ = [
@@ -113,6 +123,7 @@ __all__ = [
     "Counts",
     "Criterion",
     "Estimate",
+    "EvaluationError",
     "Evaluator",
     "Hold",
     "InputError",
@@ -140,11 +151,15 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "catalogue",
+    "check_predictions",
     "draw",
+    "evaluate",
     "hookimpl",
     "load_ticket",
     "open_checkpoint",
     "reader_of",
+    "recalibrate",
+    "wilson",
 ]
 
 

@@ -66,6 +66,7 @@ LAYERS = [
     "roles",
     "restoring",
     "sources",
+    "batching",
     "collecting",
     "drawing",
     "describe",
@@ -76,6 +77,13 @@ LAYERS = [
     "applying",
     "foreign",
     "planning",
+    "statistics",
+    "inference",
+    "guards",
+    "evaluation",
+    "batchnorm",
+    "logistic",
+    "linear_probe",
 ]
 
 
