@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.batchnorm import recalibrate
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ticketkit.drawing import draw
     from ticketkit.errors import (
         CheckpointError,
+        EvaluationError,
         InputError,
         MismatchError,
         OutputError,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.evaluation import evaluate
     from ticketkit.extras import import_extra
     from ticketkit.glyphs import draw_glyphs
+    from ticketkit.guards import check_predictions
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from ticketkit.ranges import check_whole
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
+    from ticketkit.statistics import wilson
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
@@ -74,6 +79,7 @@ _HOMES = {
     "Counts": "prunable",
     "Criterion": "parts",
     "Estimate": "parts",
+    "EvaluationError": "errors",
     "Evaluator": "parts",
     "Hold": "holding",
     "InputError": "errors",
@@ -103,16 +109,20 @@ _HOMES = {
     "WeightsError": "errors",
     "cached_splits": "caching",
     "catalogue": "registry",
+    "check_predictions": "guards",
     "check_whole": "ranges",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
+    "evaluate": "evaluation",
     "hookimpl": "hookspecs",
     "import_extra": "extras",
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
+    "recalibrate": "batchnorm",
     "resolve": "options",
     "spec_of": "options",
+    "wilson": "statistics",
 }
 
 __all__ = [
@@ -126,6 +136,7 @@ __all__ = [
     "Counts",
     "Criterion",
     "Estimate",
+    "EvaluationError",
     "Evaluator",
     "Hold",
     "InputError",
@@ -155,16 +166,20 @@ __all__ = [
     "WeightsError",
     "cached_splits",
     "catalogue",
+    "check_predictions",
     "check_whole",
     "draw",
     "draw_glyphs",
+    "evaluate",
     "hookimpl",
     "import_extra",
     "load_ticket",
     "open_checkpoint",
     "reader_of",
+    "recalibrate",
     "resolve",
     "spec_of",
+    "wilson",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ticketkit.batching import pairs
 from ticketkit.blame import blamed
 from ticketkit.errors import InputError, UsageError, printable, some
 from ticketkit.mask import unwrap
@@ -65,23 +66,12 @@ class _Batches:
         self._batches = batches
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        count = 0
-        for count, batch in enumerate(self._read(), 1):
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                kind = type(batch).__name__
-                size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-                raise UsageError(
-                    f"batch {count}: expected a pair (inputs, targets), found a {kind}{size}"
-                )
-            yield batch[0], batch[1]
-        if not count:
+        empty = True
+        for pair in pairs(self._batches):
+            empty = False
+            yield pair
+        if empty:
             raise UsageError("batches is empty: at least one pair (inputs, targets) is needed")
-
-    def _read(self) -> Iterator[Any]:
-        try:
-            yield from self._batches
-        except Exception as error:
-            raise InputError(f"batches failed: {type(error).__name__}: {error}") from error
 
 
 class _Checked:

@@ -64,6 +64,12 @@ class WeightsError(InputError):
     """Weights that cannot be ranked: not finite, not floating, not there."""
 
 
+class EvaluationError(InputError):
+    """What cannot be measured: outputs not finite, labels out of range, no data (exit status 1)."""
+
+    exit_status = 1
+
+
 class PluginError(TicketkitError):
     """A plugin raised, or returned what its part may not return (exit status 1)."""
 

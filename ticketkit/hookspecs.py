@@ -215,7 +215,9 @@ def ticketkit_evaluators() -> Iterable[type[Evaluator]]:  # type: ignore[empty-b
         def ticketkit_evaluators():
             yield Confidence
 
-    Each class becomes an evaluator of its `name`. All evaluators of a run share one forward pass.
+    Each class becomes an evaluator of its `name`. All evaluators of a run share one forward pass,
+    so none may change what it is given; outputs are finite. An error ends the run and names this
+    plugin. `ticketkit.check_predictions` refuses labels that are no class of the network.
     """
 
 

@@ -20,6 +20,7 @@ from ticketkit.errors import near, printable, some
         ("TicketError", 3),
         ("MismatchError", 3),
         ("WeightsError", 3),
+        ("EvaluationError", 1),
         ("PluginError", 1),
         ("OutputError", 1),
     ],

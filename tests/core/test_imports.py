@@ -66,6 +66,7 @@ LAYERS = [
     "roles",
     "restoring",
     "sources",
+    "batching",
     "collecting",
     "drawing",
     "describe",
@@ -89,6 +90,13 @@ LAYERS = [
     "stages",
     "runs",
     "trainstate",
+    "statistics",
+    "inference",
+    "guards",
+    "evaluation",
+    "batchnorm",
+    "logistic",
+    "linear_probe",
 ]
 
 

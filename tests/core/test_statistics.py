@@ -1,0 +1,70 @@
+"""Intervals, against SciPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ticketkit
+from ticketkit.statistics import mean_interval, wilson
+
+LEVELS = st.floats(0.01, 0.9999)
+
+
+@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), LEVELS)
+def test_wilsons_interval_is_scipys_and_holds_the_share(counts: Any, level: float) -> None:
+    successes, n = counts
+    low, high = wilson(successes, n, level)
+    expected = scipy.stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    assert low == pytest.approx(expected.low, rel=1e-9, abs=1e-12)
+    assert high == pytest.approx(expected.high, rel=1e-9, abs=1e-12)
+    assert 0 <= low <= successes / n <= high <= 1
+
+
+def test_wilsons_interval_ends_where_nothing_and_everything_succeeds() -> None:
+    # With no success the upper end is z^2 / (n + z^2).
+    z = 1.959963984540054
+    low, high = wilson(0, 10)
+    assert (low, high) == (0.0, pytest.approx(z**2 / (10 + z**2), abs=1e-15))
+    assert wilson(10, 10) == (pytest.approx(1 - high, abs=1e-15), 1.0)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40), LEVELS)
+def test_the_interval_of_a_mean_is_scipys(values: list[float], level: float) -> None:
+    expected = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1)
+    error = scipy.stats.sem(values)
+    mean = sum(values) / len(values)
+    wanted = (mean - expected * error, mean + expected * error)
+    assert mean_interval(values, level) == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 30, 101, 1000])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_the_quantile_of_t_is_scipys_to_nine_digits(n: int, level: float) -> None:
+    values = [0.0] * (n - 1) + [float(n)]  # mean 1, standard error 1
+    low, high = mean_interval(values, level)
+    quantile = float(scipy.stats.t.ppf((1 + level) / 2, n - 1))
+    assert high - 1 == pytest.approx(quantile, rel=1e-9)
+    assert 1 - low == pytest.approx(quantile, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda: wilson(0, 0), "found 0 of 0"),
+        (lambda: wilson(3, 2), "found 3 of 2"),
+        (lambda: wilson(-1, 2), "found -1 of 2"),
+        (lambda: wilson(1, 2, 1.0), "a level lies between 0 and 1, such as 0.95; found 1.0"),
+        (lambda: mean_interval([1, 2], 95), "found 95"),
+        (lambda: mean_interval([1.0]), "two or more values, found 1"),
+        (lambda: mean_interval([1.0, float("nan")]), r"finite values, found \[1.0, nan\]"),
+    ],
+)
+def test_what_has_no_interval_is_told(ask: Callable[[], object], told: str) -> None:
+    with pytest.raises(ticketkit.UsageError, match=told):
+        ask()

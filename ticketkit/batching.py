@@ -1,0 +1,94 @@
+"""Batches of data, wherever it comes from: a data set, a loader, a list of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from ticketkit.errors import EvaluationError, InputError, TicketkitError, UsageError, printable
+
+if TYPE_CHECKING:
+    from ticketkit.parts import Batches, Dataset
+
+Batch = tuple[torch.Tensor, Any]
+
+
+def pairs(batches: Batches) -> Iterator[tuple[Any, Any]]:
+    """Each batch of an iterable, checked to be a pair (inputs, targets)."""
+    for count, batch in enumerate(_read(batches), 1):
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            kind = type(batch).__name__
+            size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+            raise UsageError(
+                f"batch {count}: expected a pair (inputs, targets), found a {kind}{size}"
+            )
+        yield batch[0], batch[1]
+
+
+def batches_of(data: Dataset | Batches, size: int, least: int = 1) -> Iterator[Batch]:
+    """Batches (inputs, targets) of a map-style data set, in order, or those that `data` yields.
+
+    A data set's batches are of near-equal size, `size` at most and `least` at least, unless it is
+    smaller or there is no such size. EvaluationError where there is no data at all,
+    InputError where it cannot be read.
+    """
+    if size < 1:
+        raise UsageError(f"a batch has one sample or more, found {size}")
+    empty = True
+    for inputs, targets in _of_set(data, size, least) if _is_set(data) else pairs(_iterable(data)):
+        if not isinstance(inputs, torch.Tensor) or not inputs.dim():
+            raise UsageError(f"inputs are tensors, (batch, ...), found {type(inputs).__name__}")
+        if len(inputs):
+            empty = False
+            yield inputs, targets
+    if empty:
+        raise EvaluationError("there is no data: at least one sample is needed")
+
+
+def _is_set(data: object) -> bool:
+    """Whether it yields samples by their index; an iterable data set yields what it likes."""
+    of_torch = isinstance(data, torch.utils.data.Dataset) and hasattr(data, "__len__")
+    return of_torch and not isinstance(data, torch.utils.data.IterableDataset)
+
+
+def _iterable(data: Any) -> Any:
+    if isinstance(data, torch.Tensor) or not isinstance(data, Iterable):
+        kind = type(data).__name__
+        raise UsageError(f"data is a data set or an iterable of (inputs, targets), found {kind}")
+    return data
+
+
+def _of_set(data: Any, size: int, least: int) -> Iterator[Batch]:
+    count = len(data)
+    parts = max(1, min(-(-count // size), count // least))
+    for indices in np.array_split(np.arange(count), parts):
+        if len(indices):
+            yield _stacked(data, indices.tolist())
+
+
+def _stacked(data: Any, indices: list[int]) -> Batch:
+    try:
+        whole = hasattr(data, "__getitems__")
+        found = data.__getitems__(indices) if whole else [data[index] for index in indices]
+        # Others' __getitems__ return a list of samples; a tuple is stacked already.
+        inputs, targets = found if isinstance(found, tuple) else default_collate(found)
+    except TicketkitError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {printable(str(error))}"
+        raise InputError(f"samples {indices[0]} to {indices[-1]} failed: {reason}") from error
+    return inputs, targets
+
+
+def _read(batches: Batches) -> Iterator[Any]:
+    try:
+        yield from batches
+    except TicketkitError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {printable(str(error))}"
+        raise InputError(f"batches failed: {reason}") from error

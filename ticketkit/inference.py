@@ -1,0 +1,99 @@
+"""A network that looks at data and is left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ticketkit.batching import batches_of
+from ticketkit.errors import EvaluationError, TicketkitError, UsageError, printable
+
+if TYPE_CHECKING:
+    from ticketkit.parts import Batches, Dataset
+
+
+@contextlib.contextmanager
+def evaluated(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; the modes and torch's generators are restored, come what may."""
+    with left_alone(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextlib.contextmanager
+def left_alone(model: torch.nn.Module) -> Iterator[None]:
+    """Each module's mode and the generators of its devices are afterwards as they were."""
+    modes = {module: module.training for module in model.modules()}
+    devices = {p.device for p in _tensors(model) if p.device.type not in ("cpu", "meta")}
+    try:
+        with contextlib.ExitStack() as stack:
+            for kind in {device.type for device in devices} or {"cuda"}:
+                of_kind = [device for device in devices if device.type == kind]
+                stack.enter_context(torch.random.fork_rng(of_kind, device_type=kind))
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def answers(
+    model: torch.nn.Module, data: Dataset | Batches, batch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The network's outputs, (batch, ...), and the targets of each batch, on its device."""
+    first = 0
+    for inputs, targets in batches_of(data, batch):
+        outputs = forward(model, inputs, first)
+        targets = _as_tensor(targets, outputs.device)
+        if not len(inputs) == len(outputs) == len(targets):
+            raise EvaluationError(
+                f"samples {first} to {first + len(inputs) - 1}: the network made {len(outputs)} "
+                f"outputs of {len(inputs)} inputs with {len(targets)} targets"
+            )
+        yield outputs, targets
+        first += len(inputs)
+
+
+def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.Tensor:
+    """The network's outputs for a batch that is brought to its device, and to its dtype.
+
+    Pictures in uint8 are divided by 255. `first` is the index of the batch's first sample in the
+    pass: errors name the samples by it.
+    """
+    where = f"samples {first} to {first + len(inputs) - 1}"
+    try:
+        outputs = model(_placed(inputs, model))
+    except torch.OutOfMemoryError as error:
+        raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {printable(str(error))}"
+        raise UsageError(f"{where}: the network does not take its inputs: {reason}") from error
+    if not isinstance(outputs, torch.Tensor) or not outputs.dim():
+        kind = type(outputs).__name__
+        raise UsageError(f"{where}: the network returned {kind}, where a tensor is expected")
+    return outputs
+
+
+def _placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    tensor = next((t for t in _tensors(model) if t.is_floating_point()), inputs)
+    inputs = inputs.to(tensor.device)
+    if inputs.dtype == torch.uint8:
+        inputs = inputs.to(torch.float32) / 255
+    floats = inputs.is_floating_point() and tensor.is_floating_point()
+    return inputs.to(tensor.dtype) if floats else inputs
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    return itertools.chain(model.parameters(), model.buffers())
+
+
+def _as_tensor(targets: Any, device: torch.device) -> torch.Tensor:
+    try:
+        found = torch.as_tensor(targets).to(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = printable(str(error))
+        raise UsageError(f"targets are tensors, (batch, ...): {reason}") from error
+    return found if found.dim() else found[None]

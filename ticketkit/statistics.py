@@ -1,0 +1,69 @@
+"""Intervals: how sure is a share of successes, and how sure is a mean over seeds?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
+
+from ticketkit.errors import UsageError
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (1927), low and high, of a share of `successes` among `n` trials.
+
+    It never leaves [0, 1] and is sound where the share is 0 or 1, as the share of a robust
+    network's errors may be. UsageError where n < 1 or successes are not 0 to n.
+
+    >>> wilson(9, 10)
+    (0.5958..., 0.9821...)
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise UsageError(f"expected 0 to n successes of n >= 1 trials, found {successes} of {n}")
+    z = NormalDist().inv_cdf((1 + _checked(level)) / 2)
+    share, wide = successes / n, z * z / n
+    centre = (share + wide / 2) / (1 + wide)
+    half = math.sqrt(share * (1 - share) * wide + wide * wide / 4) / (1 + wide)
+    low = 0.0 if successes == 0 else centre - half
+    return low, 1.0 if successes == n else centre + half
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval, low and high, of the mean of two or more values, such as one a seed.
+
+    UsageError where there are fewer than two, or one is not finite.
+    """
+    if len(values) < 2:
+        raise UsageError(f"an interval of a mean needs two or more values, found {len(values)}")
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"an interval of a mean needs finite values, found {list(values)}")
+    mean, n = fmean(values), len(values)
+    half = _quantile(_checked(level), n - 1) * stdev(values) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def _checked(level: float) -> float:
+    if not 0 < level < 1:
+        raise UsageError(f"a level lies between 0 and 1, such as 0.95; found {level}")
+    return level
+
+
+def _quantile(level: float, freedom: int) -> float:
+    """The t below which |T| stays with probability `level`, by bisection of the angle."""
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """P(|T| < t) for t = sqrt(freedom) tan(angle): Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    total *= math.sin(angle)
+    return (angle + total) * 2 / math.pi if odd else total
