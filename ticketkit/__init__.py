@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.attacks import attack, check_pixels
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
+    from ticketkit.options import resolve, spec_of
     from ticketkit.parts import (
         Accumulator,
         Allocation,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
+    from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
@@ -86,6 +89,7 @@ _HOMES = {
     "Stopped": "errors",
     "Strategy": "parts",
     "Task": "parts",
+    "ThreatModel": "threats",
     "Ticket": "ticket",
     "TicketError": "errors",
     "TicketkitError": "errors",
@@ -94,12 +98,16 @@ _HOMES = {
     "UnreachableSparsity": "errors",
     "UsageError": "errors",
     "WeightsError": "errors",
+    "attack": "attacks",
     "catalogue": "registry",
+    "check_pixels": "attacks",
     "draw": "drawing",
     "hookimpl": "hookspecs",
     "load_ticket": "ticket",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
+    "resolve": "options",
+    "spec_of": "options",
 }
 
 __all__ = [
@@ -131,6 +139,7 @@ __all__ = [
     "Stopped",
     "Strategy",
     "Task",
+    "ThreatModel",
     "Ticket",
     "TicketError",
     "TicketkitError",
@@ -139,12 +148,16 @@ __all__ = [
     "UnreachableSparsity",
     "UsageError",
     "WeightsError",
+    "attack",
     "catalogue",
+    "check_pixels",
     "draw",
     "hookimpl",
     "load_ticket",
     "open_checkpoint",
     "reader_of",
+    "resolve",
+    "spec_of",
 ]
 
 

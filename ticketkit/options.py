@@ -46,7 +46,7 @@ def resolve(kind: str, spec: str | Part) -> Part:
         maker = _imported(name, target, kind)
     else:
         maker, text = catalogue().find(kind, name).part, rest
-    part = _configured(maker, text, spec)
+    part = configured(maker, text, spec)
     if not isinstance(part, base):
         raise UsageError(f"{spec!r} is no {kind}: it is a {type(part).__name__}")
     return part
@@ -56,8 +56,13 @@ def spec_of(part: Part) -> str:
     """The spec string of a part with every option written out."""
     kind = type(part)
     name = part.name if catalogue().of(part) else f"{kind.__module__}:{kind.__qualname__}"
-    options = [f"{name}={_written(getattr(part, name))}" for name in _fields(part)]
-    return name + (":" + ",".join(options) if options else "")
+    options = options_text(part)
+    return f"{name}:{options}" if options else name
+
+
+def options_text(part: object) -> str:
+    """Every option of a part, or of another dataclass, written out: `"key=value,..."`."""
+    return ",".join(f"{name}={_written(getattr(part, name))}" for name in _fields(part))
 
 
 def options_of(part: type[Part]) -> list[Option]:
@@ -80,7 +85,8 @@ def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", found)
 
 
-def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+def configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+    """What `maker`, such as a dataclass, makes of the options in `text`; errors quote `spec`."""
     options = _parsed(text, spec)
     hints = _hints(maker)
     known = list(_fields(maker))

@@ -66,6 +66,7 @@ LAYERS = [
     "roles",
     "restoring",
     "sources",
+    "modes",
     "collecting",
     "drawing",
     "describe",
@@ -76,6 +77,9 @@ LAYERS = [
     "applying",
     "foreign",
     "planning",
+    "threats",
+    "balls",
+    "attacks",
 ]
 
 
