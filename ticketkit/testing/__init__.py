@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ticketkit.testing.allocations import AllocationLaws
 from ticketkit.testing.criteria import CriterionLaws
+from ticketkit.testing.robustifiers import RobustifierLaws
 from ticketkit.testing.schemes import SchemeLaws
 
-__all__ = ["AllocationLaws", "CriterionLaws", "SchemeLaws"]
+__all__ = ["AllocationLaws", "CriterionLaws", "RobustifierLaws", "SchemeLaws"]
