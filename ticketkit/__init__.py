@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.attacks import attack, check_pixels
     from ticketkit.batchnorm import recalibrate
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
     from ticketkit.statistics import wilson
+    from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
@@ -99,6 +101,7 @@ _HOMES = {
     "Stopped": "errors",
     "Strategy": "parts",
     "Task": "parts",
+    "ThreatModel": "threats",
     "Ticket": "ticket",
     "TicketError": "errors",
     "TicketkitError": "errors",
@@ -107,8 +110,10 @@ _HOMES = {
     "UnreachableSparsity": "errors",
     "UsageError": "errors",
     "WeightsError": "errors",
+    "attack": "attacks",
     "cached_splits": "caching",
     "catalogue": "registry",
+    "check_pixels": "attacks",
     "check_predictions": "guards",
     "check_whole": "ranges",
     "draw": "drawing",
@@ -156,6 +161,7 @@ __all__ = [
     "Stopped",
     "Strategy",
     "Task",
+    "ThreatModel",
     "Ticket",
     "TicketError",
     "TicketkitError",
@@ -164,8 +170,10 @@ __all__ = [
     "UnreachableSparsity",
     "UsageError",
     "WeightsError",
+    "attack",
     "cached_splits",
     "catalogue",
+    "check_pixels",
     "check_predictions",
     "check_whole",
     "draw",

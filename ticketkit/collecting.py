@@ -12,6 +12,7 @@ from ticketkit.batching import pairs
 from ticketkit.blame import blamed
 from ticketkit.errors import InputError, UsageError, printable, some
 from ticketkit.mask import unwrap
+from ticketkit.modes import evaluating, same_generators
 from ticketkit.parts import Criterion
 from ticketkit.prunable import Survey
 from ticketkit.scoring import checked, version
@@ -102,35 +103,25 @@ class _Checked:
 def _left_alone(model: torch.nn.Module, seed: int) -> Iterator[None]:
     """Evaluate the network with every parameter trainable; restore all that this changes."""
     parameters = list(model.parameters())
-    modes = {module: module.training for module in model.modules()}
     before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
     tensors = [*parameters, *model.buffers()]
     versions = [version(tensor) for tensor in tensors]
     try:
-        with _seeded(parameters, seed), torch.inference_mode(False), torch.enable_grad():
-            model.eval()
+        with (
+            evaluating(model),
+            same_generators(parameters),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
+            torch.manual_seed(seed)
             for parameter in parameters:
                 parameter.grad = None
                 differentiable = parameter.is_floating_point() or parameter.is_complex()
                 parameter.requires_grad_(differentiable)
             yield
     finally:
-        for module, training in modes.items():
-            module.training = training
         for parameter, required, gradient in before:
             parameter.requires_grad_(required)
             parameter.grad = gradient
     if versions != [version(tensor) for tensor in tensors]:
         raise ValueError("collect changed the network's weights or statistics")
-
-
-@contextlib.contextmanager
-def _seeded(parameters: Iterable[torch.Tensor], seed: int) -> Iterator[None]:
-    """Seed torch's generators; afterwards they are as they were."""
-    devices = {parameter.device for parameter in parameters if parameter.device.type != "cpu"}
-    with contextlib.ExitStack() as stack:
-        for kind in {device.type for device in devices} or {"cuda"}:
-            indices = [device for device in devices if device.type == kind]
-            stack.enter_context(torch.random.fork_rng(indices, device_type=kind))
-        torch.manual_seed(seed)
-        yield

@@ -6,6 +6,7 @@ the first colon, the spec is `module:callable`, and options follow a second colo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -46,10 +47,10 @@ def resolve(kind: str, spec: str | Part) -> Part:
     name, _, rest = spec.partition(":")
     if rest and "=" not in rest.partition(":")[0]:
         target, _, text = rest.partition(":")
-        maker = _imported(name, target, kind)
+        maker = imported(name, target, kind)
     else:
         maker, text = catalogue().find(kind, name).part, rest
-    part = _configured(maker, text, spec)
+    part = configured(maker, text, spec)
     if not isinstance(part, base):
         raise UsageError(f"{spec!r} is no {kind}: it is a {type(part).__name__}")
     return part
@@ -63,17 +64,16 @@ def spec_of(part: Part) -> str:
     return name + (":" + options if options else "")
 
 
-def written(configured: object) -> str:
+def written(options: object) -> str:
     """Every option of a part, or field of another dataclass, as `key=value,...`."""
-    return ",".join(f"{n}={_written(getattr(configured, n))}" for n in _fields(configured))
+    return ",".join(f"{n}={_written(getattr(options, n))}" for n in _fields(options))
 
 
-def changed(configured: _T, text: str, spec: str) -> _T:
+def changed(before: _T, text: str, spec: str) -> _T:
     """A dataclass with the fields that `text`, `key=value,...`, sets; `spec` is for errors."""
-    values = _values(type(configured), text, spec)
-    made = _made(functools.partial(dataclasses.replace, configured), values, spec)  # type: ignore[type-var]
+    values = _values(type(before), text, spec)
+    made = _made(functools.partial(dataclasses.replace, before), values, spec)  # type: ignore[type-var]
     return typing.cast("_T", made)
-
 
 def options_of(part: type[Part]) -> list[Option]:
     """A part's options, from its dataclass fields."""
@@ -84,10 +84,19 @@ def options_of(part: type[Part]) -> list[Option]:
     ]
 
 
-def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
+def check_whole(part: Part, option: str, least: int, most: int = 2**31 - 1) -> None:
+    """Raise a `UsageError` where an option of a part is no whole number of this range."""
+    value = getattr(part, option)
+    if type(value) is not int or not least <= value <= most:
+        limit = f"from {least} to {most}" if most < 2**31 - 1 else f"from {least}"
+        raise UsageError(f"{part.name}: {option} is a whole number {limit}, found {value!r}")
+
+
+def imported(module: str, name: str, kind: str) -> Callable[..., Any]:
+    """What `module:name` calls; an `UnknownPart` that tells why there is nothing to call."""
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         shown = printable(f"{module}:{name}")
         raise UnknownPart(f"no {kind} at {shown}: {type(error).__name__}: {error}") from error
     if not callable(found):
@@ -95,13 +104,14 @@ def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", found)
 
 
-def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+def configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+    """What a dataclass, or another class without options, makes of options: `key=value,...`."""
     return _made(maker, _values(maker, text, spec), spec)
 
 
 def _values(maker: object, text: str, spec: str) -> dict[str, Any]:
     """The values of the options that `text` sets, by the types of the maker's fields."""
-    options = _parsed(text, spec)
+    options = parsed(text, spec)
     hints = _hints(maker)
     known = list(_fields(maker))
     for name in options:
@@ -124,7 +134,8 @@ def _made(maker: Callable[..., Any], values: Mapping[str, Any], spec: str) -> An
         raise PluginError(f"{spec!r} raised {type(error).__name__}: {error}") from error
 
 
-def _parsed(text: str, spec: str) -> Mapping[str, str]:
+def parsed(text: str, spec: str) -> Mapping[str, str]:
+    """The options in `key=value,...`; a `UsageError` that quotes the spec for anything else."""
     options: dict[str, str] = {}
     for item in text.split(",") if text else ():
         name, equals, value = item.partition("=")
@@ -134,6 +145,14 @@ def _parsed(text: str, spec: str) -> Mapping[str, str]:
             raise UsageError(f"{spec!r}: {name.strip()} is given twice")
         options[name.strip()] = value.strip()
     return options
+
+
+def literal(text: str) -> int | float | bool | str:
+    """An option's value where no type is known: a number, true or false, or else text."""
+    for read in (int, _number, _truth):
+        with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
+            return read(text)
+    return text
 
 
 def _fields(part: object) -> dict[str, dataclasses.Field[Any]]:

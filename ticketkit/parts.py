@@ -251,8 +251,9 @@ class Robustifier(Part):
         """The inputs to train on, in the shape and dtype of `inputs`, which are not to be changed.
 
         `inputs` are pictures in [0, 1], shape (batch, channels, height, width); the network
-        normalises them by itself. Its weights, gradients, statistics and modes are to be left as
-        they are: `ticketkit.attack` does so.
+        normalises them by itself. What is returned is finite, and hangs on no graph. The network's
+        weights, gradients, statistics and modes are to be left as they are: `ticketkit.attack` does
+        so.
         """
 
     def batches(

@@ -72,13 +72,24 @@ class Peer:
         return shown.rstrip()
 
 
-Result = Line | Peer
+@dataclass(frozen=True)
+class Skipped:
+    """A row that this machine cannot measure, and why."""
+
+    row: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.row:<4}{self.why}"
+
+
+Result = Line | Peer | Skipped
 
 
 def table(results: Iterable[Result]) -> str:
     """The goals, one a line, and below them the peers; no wider than 110 columns."""
     results = list(results)
-    lines = [str(result) for result in results if isinstance(result, Line)]
+    lines = [str(result) for result in results if isinstance(result, Line | Skipped)]
     peers = [str(result) for result in results if isinstance(result, Peer)]
     head = _COLUMNS.format("row", "what", "ours", "floor", "ratio", "goal", "").rstrip()
     if peers:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import attack
 from tests.benchmarks.__main__ import ROWS, main
-from tests.benchmarks.measure import Line, Peer, in_turn, ratio, table, timed
+from tests.benchmarks.measure import Line, Peer, Skipped, in_turn, ratio, table, timed
 from tests.benchmarks.networks import TINY
 
 
@@ -53,6 +55,13 @@ def test_the_table_shows_goals_then_peers_in_110_columns() -> None:
     for figure in ("1,234,567 ms", "12.3 ms", "<= 0.70 %", "short"):
         assert figure in shown
     assert beside.endswith("quoted")
+
+
+def test_a_row_that_a_machine_cannot_measure_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attack, "_has_bfloat16", lambda: False)
+    (result,) = attack.half_rows(dataclasses.replace(TINY, every_peer=True))
+    assert isinstance(result, Skipped)
+    assert "D2  PGD-7 in bf16: this CPU has no bf16 instructions" in table([result])
 
 
 @pytest.mark.parametrize("row", ROWS)

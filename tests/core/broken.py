@@ -598,3 +598,114 @@ class MeanAlone(Task):
     """Subtracts the mean."""
 
     normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = {"mean": (0.5,)}
+
+
+class Noise(ticketkit.Robustifier):
+    """A little noise."""
+
+    name = "noise"
+
+    def perturb(
+        self, model: torch.nn.Module, inputs: torch.Tensor, targets: Any, context: Any
+    ) -> Any:
+        noise = torch.rand(inputs.shape, generator=context.generator, dtype=inputs.dtype)
+        return inputs + 0.1 * noise
+
+
+class Crops(Noise):
+    """Returns less of each picture."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return super().perturb(model, inputs, targets, context)[..., 1:]
+
+
+class Single(Noise):
+    """Returns float32, whatever it was given."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return super().perturb(model, inputs, targets, context).float()
+
+
+class Divides(Noise):
+    """Divides by zero where a pixel does not move."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return inputs / (inputs - inputs)
+
+
+class WorksInPlace(Noise):
+    """Adds the noise to what it was given."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return inputs.copy_(super().perturb(model, inputs, targets, context))
+
+
+class Ascends(Noise):
+    """A step along the gradient, by backward."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        place = inputs.detach().requires_grad_()
+        context.loss(model(place), targets).backward()
+        return (place + 0.01 * place.grad.sign()).detach()
+
+
+class Evaluates(Noise):
+    """Leaves the network in eval mode."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        model.eval()
+        return super().perturb(model, inputs, targets, context)
+
+
+class MovesStatistics(Noise):
+    """Looks at what the network, in training, makes of the pictures."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        with torch.no_grad():
+            model(inputs)
+        return super().perturb(model, inputs, targets, context)
+
+
+class KeepsItsGraph(Noise):
+    """Returns a tensor that knows how it was made."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return super().perturb(model, inputs.detach().requires_grad_(), targets, context)
+
+
+class OtherNoise(Noise):
+    """Noise from Python's generator."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return inputs + random.random()
+
+
+class SeedsTorch(Noise):
+    """Seeds torch's generator by what the context's draws."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        torch.manual_seed(int(torch.randint(9, (1,), generator=context.generator)))
+        return inputs + torch.rand_like(inputs)
+
+
+class Shrinks(Noise):
+    """Perturbs most at the start of a ramp."""
+
+    def perturb(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        return inputs + 0.01 / context.strength
+
+
+class YieldsNothing(Noise):
+    """Makes no step."""
+
+    def batches(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        yield from ()
+
+
+class TrainsByItself(Noise):
+    """Takes the optimizer's step as well."""
+
+    def batches(self, model: Any, inputs: Any, targets: Any, context: Any) -> Any:
+        yield self.perturb(model, inputs, targets, context)
+        with torch.no_grad():
+            model["linear"].weight.sub_(model["linear"].weight.grad)

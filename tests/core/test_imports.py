@@ -67,6 +67,7 @@ LAYERS = [
     "restoring",
     "sources",
     "batching",
+    "modes",
     "collecting",
     "drawing",
     "describe",
@@ -97,6 +98,9 @@ LAYERS = [
     "batchnorm",
     "logistic",
     "linear_probe",
+    "threats",
+    "balls",
+    "attacks",
 ]
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from ticketkit.testing.allocations import AllocationLaws
 from ticketkit.testing.criteria import CriterionLaws
+from ticketkit.testing.robustifiers import RobustifierLaws
 from ticketkit.testing.schemes import SchemeLaws
 from ticketkit.testing.tasks import TaskLaws
 
-__all__ = ["AllocationLaws", "CriterionLaws", "SchemeLaws", "TaskLaws"]
+__all__ = ["AllocationLaws", "CriterionLaws", "RobustifierLaws", "SchemeLaws", "TaskLaws"]

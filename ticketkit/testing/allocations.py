@@ -11,12 +11,12 @@ import torch
 
 import ticketkit
 from ticketkit.testing import cases
-from ticketkit.testing.laws import PartLaws, promise
+from ticketkit.testing.laws import DrawnLaws, promise
 
 Budgets = Mapping[str, int] | None
 
 
-class AllocationLaws(PartLaws):
+class AllocationLaws(DrawnLaws):
     """The laws of an allocation. None, for one ranking over all layers, keeps them all."""
 
     kind = "allocation"

@@ -89,6 +89,38 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return list(zip(pictures, classes, strict=True))
 
 
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures in [0, 1] and classes for `runnable`, the same each time."""
+    generator = torch.Generator().manual_seed(2)
+    found = torch.rand(5, 2, 6, 6, generator=generator)
+    return found, torch.randint(4, (5,), generator=generator)
+
+
+class Segmenting(nn.ModuleDict):
+    """A small network that scores three classes at each pixel."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Shape (batch, 3, 6, 6), of pictures of (2, 6, 6)."""
+        scores: torch.Tensor = self["norm"](self["conv"](pictures))
+        return scores
+
+
+def segmenting() -> Segmenting:
+    """The network that parts are tried on where each pixel has a class, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Segmenting({"conv": nn.Conv2d(2, 3, 3, padding=1), "norm": nn.BatchNorm2d(3)})
+
+
+def maps() -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures and their pixels' classes for `segmenting`; some are 255, in one picture all."""
+    found, _ = pictures()
+    classes = torch.randint(3, (5, 6, 6), generator=torch.Generator().manual_seed(3))
+    classes[0] = 255
+    classes[1, :2] = 255
+    return found, classes
+
+
 def layers_of(model: nn.Module) -> dict[str, ticketkit.Layer]:
     """The prunable weights of one of these networks, as parts see them."""
     found = {}

@@ -10,10 +10,10 @@ import torch
 
 import ticketkit
 from ticketkit.testing import cases
-from ticketkit.testing.laws import PartLaws, promise
+from ticketkit.testing.laws import DrawnLaws, promise
 
 
-class CriterionLaws(PartLaws):
+class CriterionLaws(DrawnLaws):
     """The laws of a criterion; those about pieces hold where it says that it is elementwise.
 
     One that collects is given a statistic of positive numbers, but in draws, and whole layers.

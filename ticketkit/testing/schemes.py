@@ -13,10 +13,10 @@ from torch import nn
 
 import ticketkit
 from ticketkit.testing import cases
-from ticketkit.testing.laws import PartLaws, promise
+from ticketkit.testing.laws import DrawnLaws, promise
 
 
-class SchemeLaws(PartLaws):
+class SchemeLaws(DrawnLaws):
     """The laws of a scheme; those about blocks hold where it is a `BlockScheme`.
 
     A scheme that fixes its sparsity is tried at that one alone, and no layer that it spares counts.

@@ -1,0 +1,35 @@
+"""What a network is put in for a while, and is brought back from: its modes, torch's generators."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Every module in eval mode; afterwards each in the mode that it was in, and no other.
+
+    The flags alone are set: `eval()` may do more, such as merging adapters into weights.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextlib.contextmanager
+def same_generators(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Afterwards torch's generators, of the CPU and of these tensors' devices, are as they were."""
+    devices = {tensor.device for tensor in tensors if tensor.device.type != "cpu"}
+    with contextlib.ExitStack() as stack:
+        for kind in {device.type for device in devices} or {"cuda"}:
+            indices = [device for device in devices if device.type == kind]
+            stack.enter_context(torch.random.fork_rng(indices, device_type=kind))
+        yield
