@@ -31,10 +31,12 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
+    from ticketkit.normalising import normalised
     from ticketkit.parts import (
         Accumulator,
         Allocation,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         Strategy,
         Task,
     )
+    from ticketkit.pretrained import Pretraining
     from ticketkit.prunable import Counts
     from ticketkit.registry import catalogue
     from ticketkit.scoring import reader_of
@@ -78,6 +81,7 @@ _HOMES = {
     "OutputError": "errors",
     "PackedBits": "bits",
     "PluginError": "errors",
+    "Pretraining": "pretrained",
     "Provenance": "ticket",
     "Robustifier": "parts",
     "Round": "parts",
@@ -98,8 +102,10 @@ _HOMES = {
     "draw": "drawing",
     "hookimpl": "hookspecs",
     "load_ticket": "ticket",
+    "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
+    "replace_head": "heads",
 }
 
 __all__ = [
@@ -123,6 +129,7 @@ __all__ = [
     "OutputError",
     "PackedBits",
     "PluginError",
+    "Pretraining",
     "Provenance",
     "Robustifier",
     "Round",
@@ -143,8 +150,10 @@ __all__ = [
     "draw",
     "hookimpl",
     "load_ticket",
+    "normalised",
     "open_checkpoint",
     "reader_of",
+    "replace_head",
 ]
 
 

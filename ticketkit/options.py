@@ -6,6 +6,7 @@ the first colon, the spec is `module:callable`, and options follow a second colo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import math
@@ -43,10 +44,10 @@ def resolve(kind: str, spec: str | Part) -> Part:
     name, _, rest = spec.partition(":")
     if rest and "=" not in rest.partition(":")[0]:
         target, _, text = rest.partition(":")
-        maker = _imported(name, target, kind)
+        maker = imported(name, target, kind)
     else:
         maker, text = catalogue().find(kind, name).part, rest
-    part = _configured(maker, text, spec)
+    part = configured(maker, text, spec)
     if not isinstance(part, base):
         raise UsageError(f"{spec!r} is no {kind}: it is a {type(part).__name__}")
     return part
@@ -69,10 +70,11 @@ def options_of(part: type[Part]) -> list[Option]:
     ]
 
 
-def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
+def imported(module: str, name: str, kind: str) -> Callable[..., Any]:
+    """What `module:name` calls; an `UnknownPart` that tells why there is nothing to call."""
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         shown = printable(f"{module}:{name}")
         raise UnknownPart(f"no {kind} at {shown}: {type(error).__name__}: {error}") from error
     if not callable(found):
@@ -80,8 +82,9 @@ def _imported(module: str, name: str, kind: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", found)
 
 
-def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
-    options = _parsed(text, spec)
+def configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
+    """What a dataclass, or another class without options, makes of options: `key=value,...`."""
+    options = parsed(text, spec)
     hints = _hints(maker)
     known = list(_fields(maker))
     for name in options:
@@ -103,7 +106,8 @@ def _configured(maker: Callable[..., Any], text: str, spec: str) -> Any:
         raise PluginError(f"{spec!r} raised {type(error).__name__}: {error}") from error
 
 
-def _parsed(text: str, spec: str) -> Mapping[str, str]:
+def parsed(text: str, spec: str) -> Mapping[str, str]:
+    """The options in `key=value,...`; a `UsageError` that quotes the spec for anything else."""
     options: dict[str, str] = {}
     for item in text.split(",") if text else ():
         name, equals, value = item.partition("=")
@@ -113,6 +117,14 @@ def _parsed(text: str, spec: str) -> Mapping[str, str]:
             raise UsageError(f"{spec!r}: {name.strip()} is given twice")
         options[name.strip()] = value.strip()
     return options
+
+
+def literal(text: str) -> int | float | bool | str:
+    """An option's value where no type is known: a number, true or false, or else text."""
+    for read in (int, _number, _truth):
+        with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
+            return read(text)
+    return text
 
 
 def _fields(part: object) -> dict[str, dataclasses.Field[Any]]:
