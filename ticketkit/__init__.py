@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from ticketkit.extras import import_extra
     from ticketkit.glyphs import draw_glyphs
     from ticketkit.guards import check_predictions
+    from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
+    from ticketkit.normalising import normalised
     from ticketkit.options import resolve, spec_of
     from ticketkit.parts import (
         Accumulator,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         Task,
     )
     from ticketkit.pictures import Pictures
+    from ticketkit.pretrained import Pretraining
     from ticketkit.prunable import Counts
     from ticketkit.ranges import check_whole
     from ticketkit.registry import catalogue
@@ -93,6 +96,7 @@ _HOMES = {
     "PackedBits": "bits",
     "Pictures": "pictures",
     "PluginError": "errors",
+    "Pretraining": "pretrained",
     "Provenance": "ticket",
     "Robustifier": "parts",
     "Round": "parts",
@@ -122,9 +126,11 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "import_extra": "extras",
     "load_ticket": "ticket",
+    "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "reader_of": "scoring",
     "recalibrate": "batchnorm",
+    "replace_head": "heads",
     "resolve": "options",
     "spec_of": "options",
     "wilson": "statistics",
@@ -153,6 +159,7 @@ __all__ = [
     "PackedBits",
     "Pictures",
     "PluginError",
+    "Pretraining",
     "Provenance",
     "Robustifier",
     "Round",
@@ -182,9 +189,11 @@ __all__ = [
     "hookimpl",
     "import_extra",
     "load_ticket",
+    "normalised",
     "open_checkpoint",
     "reader_of",
     "recalibrate",
+    "replace_head",
     "resolve",
     "spec_of",
     "wilson",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ticketkit.mask import Mask
+    from ticketkit.pretrained import Pretraining
     from ticketkit.surviving import Values
 
 _FORMS = {
@@ -98,6 +99,11 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """Names that share one tensor: the first of them, and the others."""
         return {}
 
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """How the network was made, if the file tells; a `CheckpointError` if that is garbled."""
+        return None
+
     def elsewhere(self) -> list[str]:
         """What else is in the folder of a sharded checkpoint; it is neither read nor copied."""
         return []
@@ -126,6 +132,8 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
 
         One number a channel, of pictures in [0, 1].
         """
+        if self.pretraining is not None:
+            return dict(self.pretraining.normalisation)
         return {what: self._numbers(key) for what, key in self.naming.normalisation.items()}
 
     def tensors(self) -> list[Tensor]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.errors import MismatchError, printable
 from ticketkit.surviving import Values
-from ticketkit.tensorfile import head_of, itemsize
+from ticketkit.tensorfile import head_of, in_order, itemsize
 from ticketkit.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def write_alone(ticket: Ticket, output: Output) -> None:
     """Write the masked parameters as a safetensors file: m ⊙ θ, under all of their names."""
     values = _named(ticket)
     mask = ticket.mask_for(values)
-    # As the safetensors library lays them out: the wider first, so that all are aligned.
-    names = sorted(values, key=lambda name: (-itemsize(values[name].dtype), name))
+    names = in_order({name: each.dtype for name, each in values.items()})
     widths = {name: itemsize(values[name].dtype) for name in names}
     tensors = {
         n: (values[n].dtype, mask.packed(n).shape, widths[n] * mask.packed(n).size) for n in names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ticketkit.errors import CheckpointError, printable, some
 from ticketkit.files import Output
 from ticketkit.folders import OutputFolder
 from ticketkit.masking import masked
+from ticketkit.pretrained import PRETRAINING, Pretraining
 from ticketkit.progress import Advance, stage
 from ticketkit.tensorfile import TICKET, TensorFile, json_object
 
@@ -94,6 +96,11 @@ class SingleFile(SafetensorsCheckpoint):
                 f"{printable(str(path))}: a ticket, where a checkpoint was expected"
             )
         super().__init__(path, "safetensors", [file])
+
+    @cached_property
+    def pretraining(self) -> Pretraining | None:
+        text = self.files[0].metadata.get(PRETRAINING)
+        return None if text is None else Pretraining.of_text(printable(str(self.path)), text)
 
     def write(
         self, output: Output, mask: Mask, values: Mapping[str, Values] = MappingProxyType({})

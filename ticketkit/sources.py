@@ -12,6 +12,7 @@ from ticketkit.digests import digest_of
 from ticketkit.errors import UsageError, WeightsError, printable
 from ticketkit.layer import Layer
 from ticketkit.mask import unwrap
+from ticketkit.normalising import normalisation_of
 from ticketkit.prunable import Tensor, cannot_rank
 from ticketkit.roles import of_network
 from ticketkit.torchfile import dtype_name, raw_of
@@ -69,7 +70,7 @@ class _NetworkSource:
         return digest_of_tensors({name: found for name, found in state if torch.is_tensor(found)})
 
     def normalisation(self) -> dict[str, tuple[float, ...]]:
-        return {}
+        return normalisation_of(self._model)
 
 
 class _CheckpointSource:

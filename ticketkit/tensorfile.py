@@ -130,6 +130,14 @@ def itemsize(dtype: str) -> int:
     return int(bits[0]) // 8 if bits else 1
 
 
+def in_order(dtypes: Mapping[str, str]) -> list[str]:
+    """Names of tensors as the safetensors library lays them out: the wider dtypes first.
+
+    So that all are aligned.
+    """
+    return sorted(dtypes, key=lambda name: (-itemsize(dtypes[name]), name))
+
+
 def head_of(
     tensors: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
 ) -> bytes:

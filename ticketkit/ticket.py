@@ -42,7 +42,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Version of each distribution that took part."""
     normalisation: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
-    """The `mean` and `std` by which the source's file says that inputs in [0, 1] are normalised."""
+    """The `mean` and `std` by which the source says that inputs in [0, 1] are normalised."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class TorchCheckpoint(Checkpoint):
 
         copies = {key for keys in self.naming.keys.values() for key in keys[1:]}
         tensors = {key: tensor for key, tensor in tensors.items() if key not in copies}
-        if odd := [n for n, t in tensors.items() if not _fits_safetensors(n, t)]:
+        if odd := [n for n, t in tensors.items() if not fits_safetensors(n, t)]:
             raise CheckpointError(
                 f"{printable(str(self.path))}: safetensors cannot hold {some(odd)}; keep the form "
                 "of the file, with an output that does not end in .safetensors"
@@ -173,7 +173,8 @@ def _is_state(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values())
 
 
-def _fits_safetensors(name: str, tensor: torch.Tensor) -> bool:
+def fits_safetensors(name: str, tensor: torch.Tensor) -> bool:
+    """Whether safetensors can hold a tensor under this name."""
     plain = is_plain(tensor) and tensor.dtype in _NAMES
     return plain and tensor.dtype != torch.complex128 and name != "__metadata__"
 
