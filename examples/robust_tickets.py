@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ticketkit.cli import main
 
@@ -43,17 +44,18 @@ asked.folder.mkdir(parents=True, exist_ok=True)
 os.chdir(asked.folder)
 
 
-def run(*words: str) -> dict:
+def run(*words: str) -> dict[str, Any]:
     """Run one command line for the document that it prints; stop where it fails."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         status = main([*words, "--json"])
     if status:
         sys.exit(status)
-    return json.loads(printed.getvalue())
+    document: dict[str, Any] = json.loads(printed.getvalue())
+    return document
 
 
-def pretrained(prior: str, seed: int) -> tuple[Path, dict]:
+def pretrained(prior: str, seed: int) -> tuple[Path, dict[str, Any]]:
     """A network that is trained on glyphs: its file, and how good it is at them."""
     path = Path(f"{prior}-{seed}.safetensors")
     document = run(
@@ -74,7 +76,7 @@ def ticket(path: Path, sparsity: str) -> Path:
     return drawn
 
 
-def transferred(path: Path, sparsity: str, split: int) -> dict:
+def transferred(path: Path, sparsity: str, split: int) -> Any:
     """What the ticket is worth on the digits that are not labelled."""
     task = f"digits:labels={asked.labels},split={split}"
     options = ("--task", task, "--mode", asked.mode, "--seed", str(split), "--resume")

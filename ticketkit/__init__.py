@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
+    from ticketkit.downstream import transfer
     from ticketkit.drawing import draw
     from ticketkit.errors import (
         CheckpointError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.layer import Layer
+    from ticketkit.loop import Fitted
     from ticketkit.mask import Mask
     from ticketkit.normalising import normalised
     from ticketkit.options import resolve, spec_of
@@ -67,10 +69,12 @@ if TYPE_CHECKING:
     from ticketkit.prunable import Counts
     from ticketkit.ranges import check_whole
     from ticketkit.registry import catalogue
+    from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
     from ticketkit.statistics import wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
+    from ticketkit.training import fit
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
@@ -86,6 +90,7 @@ _HOMES = {
     "Estimate": "parts",
     "EvaluationError": "errors",
     "Evaluator": "parts",
+    "Fitted": "loop",
     "Hold": "holding",
     "InputError": "errors",
     "Job": "parts",
@@ -100,6 +105,7 @@ _HOMES = {
     "Provenance": "ticket",
     "Robustifier": "parts",
     "Round": "parts",
+    "Schedule": "schedules",
     "Scheme": "parts",
     "StepContext": "parts",
     "Stopped": "errors",
@@ -123,6 +129,7 @@ _HOMES = {
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
+    "fit": "training",
     "hookimpl": "hookspecs",
     "import_extra": "extras",
     "load_ticket": "ticket",
@@ -133,6 +140,7 @@ _HOMES = {
     "replace_head": "heads",
     "resolve": "options",
     "spec_of": "options",
+    "transfer": "downstream",
     "wilson": "statistics",
 }
 
@@ -149,6 +157,7 @@ __all__ = [
     "Estimate",
     "EvaluationError",
     "Evaluator",
+    "Fitted",
     "Hold",
     "InputError",
     "Job",
@@ -163,6 +172,7 @@ __all__ = [
     "Provenance",
     "Robustifier",
     "Round",
+    "Schedule",
     "Scheme",
     "StepContext",
     "Stopped",
@@ -186,6 +196,7 @@ __all__ = [
     "draw",
     "draw_glyphs",
     "evaluate",
+    "fit",
     "hookimpl",
     "import_extra",
     "load_ticket",
@@ -196,6 +207,7 @@ __all__ = [
     "replace_head",
     "resolve",
     "spec_of",
+    "transfer",
     "wilson",
 ]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from ticketkit.balls import direction, nearest, start
 from ticketkit.errors import InputError, UsageError
+from ticketkit.losses import cross_entropies, cross_entropy
 from ticketkit.mask import unwrap
 from ticketkit.modes import evaluating, same_generators
 from ticketkit.threats import ThreatModel
@@ -22,7 +22,6 @@ from ticketkit.threats import ThreatModel
 if TYPE_CHECKING:
     from ticketkit.parts import Loss
 
-_IGNORED = 255
 """The target of a pixel that does not count, in segmentation."""
 
 
@@ -122,32 +121,22 @@ class _Search:
         return gradient.nan_to_num(nan=0.0)
 
     def _value(self, outputs: Any) -> torch.Tensor:
-        if self.loss is None:
+        if self.loss in (None, cross_entropy):
             # A sum, so that no example's gradient depends on how many there are.
-            return _cross_entropies(outputs, self.targets).sum()
+            return cross_entropies(outputs, self.targets).sum()
         return self.loss(outputs, self.targets)
 
     def _of_each(self, place: torch.Tensor) -> torch.Tensor:
         """The loss of each example."""
         with torch.no_grad():
             outputs = self.model(place.to(self.dtype))
-            if self.loss is None:
-                return _cross_entropies(outputs, self.targets)
+            if self.loss in (None, cross_entropy):
+                return cross_entropies(outputs, self.targets)
             if not isinstance(outputs, torch.Tensor) or not isinstance(self.targets, torch.Tensor):
                 raise UsageError("restarts with a loss need tensors: outputs, targets, a row each")
             rows = [slice(at, at + 1) for at in range(len(place))]
             losses = [self.loss(outputs[row], self.targets[row]) for row in rows]
             return torch.stack([value.reshape(()) for value in losses])
-
-
-def _cross_entropies(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The cross-entropy of each example; in segmentation the mean over its pixels that count."""
-    if targets.dim() == 1 or targets.is_floating_point():  # classes, or their probabilities
-        losses = cross_entropy(outputs, targets, reduction="none")
-        return losses.reshape(len(losses), -1).mean(1)
-    losses = cross_entropy(outputs, targets, reduction="none", ignore_index=_IGNORED)
-    count = (targets != _IGNORED).flatten(1).sum(1)
-    return losses.flatten(1).sum(1) / count.clamp(min=1)
 
 
 def _plain(value: Any) -> Any:

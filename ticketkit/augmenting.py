@@ -69,7 +69,7 @@ def _cropped(image: torch.Tensor, target: Any, size: int, draw: Floats) -> tuple
     """A random part of a picture, resized, and mirrored in half of the cases."""
     if not size:
         size = image.shape[-1]
-    top, left, height, width = _part(*image.shape[-2:], draw)
+    top, left, height, width = _part(image.shape[-2], image.shape[-1], draw)
     mirrored = (-1,) if draw[4] < 0.5 else ()
 
     def cut(whole: torch.Tensor, *, smooth: bool) -> torch.Tensor:

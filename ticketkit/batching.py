@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
 from ticketkit.errors import EvaluationError, InputError, TicketkitError, UsageError, printable
+from ticketkit.stacking import fetched, stacked
 
 if TYPE_CHECKING:
     from ticketkit.parts import Batches, Dataset
@@ -72,16 +72,12 @@ def _of_set(data: Any, size: int, least: int) -> Iterator[Batch]:
 
 def _stacked(data: Any, indices: list[int]) -> Batch:
     try:
-        whole = hasattr(data, "__getitems__")
-        found = data.__getitems__(indices) if whole else [data[index] for index in indices]
-        # Others' __getitems__ return a list of samples; a tuple is stacked already.
-        inputs, targets = found if isinstance(found, tuple) else default_collate(found)
+        return stacked(fetched(data, indices))
     except TicketkitError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise InputError(f"samples {indices[0]} to {indices[-1]} failed: {reason}") from error
-    return inputs, targets
 
 
 def _read(batches: Batches) -> Iterator[Any]:

@@ -11,6 +11,7 @@ import torch
 
 from ticketkit.blame import blamed
 from ticketkit.errors import TicketkitError, some
+from ticketkit.losses import IGNORED
 from ticketkit.parts import Task
 from ticketkit.pictures import Pictures
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ticketkit.parts import Dataset
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-IGNORED = 255
-"""The class of a pixel that is in no loss and in no count."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from ticketkit.batchnorm import recalibrate
 from ticketkit.errors import UsageError
 from ticketkit.feeding import count_of
-from ticketkit.heads import heads_of, replace_head
+from ticketkit.heads import head_of, heads_of, replace_head
 from ticketkit.linear_probe import probe
 from ticketkit.loop import Fitted, Report
 from ticketkit.mask import Mask, unwrap
@@ -114,7 +114,7 @@ def _solve(model: torch.nn.Module, data: Any, schedule: Schedule) -> None:
         )
     if schedule.batchnorm == "recalibrate":
         recalibrate(model, data)
-    probe(model, data, l2=schedule.l2)
+    probe(model, head_of(model), data, l2=schedule.l2)
 
 
 @contextlib.contextmanager

@@ -199,7 +199,7 @@ def of_the_data(data: Data) -> dict[str, Any]:
 
     return {
         name: {
-            "count": len(found),
+            "count": len(found),  # type: ignore[arg-type]  # it was checked
             "sha256": found.digest() if isinstance(found, Pictures) else None,
         }
         for name, found in (("train", data.train), ("test", data.test))

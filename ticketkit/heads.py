@@ -8,9 +8,9 @@ from torch import nn
 
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.mask import unwrap
+from ticketkit.modes import seeded
 from ticketkit.prunable import find_head
 from ticketkit.roles import of_network
-from ticketkit.seeding import seeded
 
 # torchvision's segmenters may have a second head, which training alone looks at.
 _SECOND = "aux_"

@@ -11,6 +11,8 @@ import torch
 
 from ticketkit.batching import batches_of
 from ticketkit.errors import EvaluationError, TicketkitError, UsageError, printable
+from ticketkit.modes import evaluating, same_generators
+from ticketkit.stacking import pixels
 
 if TYPE_CHECKING:
     from ticketkit.parts import Batches, Dataset
@@ -19,25 +21,8 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def evaluated(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode and no gradients; the modes and torch's generators are restored, come what may."""
-    with left_alone(model), torch.no_grad():
-        model.eval()
+    with evaluating(model), same_generators(_tensors(model)), torch.no_grad():
         yield
-
-
-@contextlib.contextmanager
-def left_alone(model: torch.nn.Module) -> Iterator[None]:
-    """Each module's mode and the generators of its devices are afterwards as they were."""
-    modes = {module: module.training for module in model.modules()}
-    devices = {p.device for p in _tensors(model) if p.device.type not in ("cpu", "meta")}
-    try:
-        with contextlib.ExitStack() as stack:
-            for kind in {device.type for device in devices} or {"cuda"}:
-                of_kind = [device for device in devices if device.type == kind]
-                stack.enter_context(torch.random.fork_rng(of_kind, device_type=kind))
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def answers(
@@ -79,9 +64,7 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
 
 def _placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
     tensor = next((t for t in _tensors(model) if t.is_floating_point()), inputs)
-    inputs = inputs.to(tensor.device)
-    if inputs.dtype == torch.uint8:
-        inputs = inputs.to(torch.float32) / 255
+    inputs = pixels(inputs.to(tensor.device))
     floats = inputs.is_floating_point() and tensor.is_floating_point()
     return inputs.to(tensor.dtype) if floats else inputs
 

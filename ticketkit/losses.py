@@ -11,12 +11,23 @@ IGNORED = 255
 """The class of pixels that no loss and no measure counts."""
 
 
+def cross_entropies(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The cross-entropy of each example; in segmentation the mean over its pixels that count."""
+    if targets.dim() == 1 or targets.is_floating_point():  # classes, or their probabilities
+        losses = torch_cross_entropy(outputs, targets, reduction="none")
+        return losses.reshape(len(losses), -1).mean(1)
+    losses = torch_cross_entropy(outputs, targets.long(), reduction="none", ignore_index=IGNORED)
+    count = (targets != IGNORED).flatten(1).sum(1)
+    return losses.flatten(1).sum(1) / count.clamp(min=1)
+
+
 def cross_entropy(outputs: Any, targets: Any) -> torch.Tensor:
     """The mean cross-entropy of outputs (batch, classes, ...) and targets (batch, ...).
 
     Where each pixel has a class, 255 is ignored; a batch of ignored pixels alone has a loss of 0.
     """
-    if targets.dim() < 2:
+    if targets.dim() < 2 or targets.is_floating_point():  # classes, or their probabilities
         return torch_cross_entropy(outputs, targets)
     total = torch_cross_entropy(outputs, targets.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (targets != IGNORED).sum().clamp(min=1)
+    loss: torch.Tensor = total / (targets != IGNORED).sum().clamp(min=1)
+    return loss

@@ -13,6 +13,7 @@ from ticketkit.batching import batches_of
 from ticketkit.evaluation import evaluate
 from ticketkit.parts import Task
 from ticketkit.seeds import seed_of
+from ticketkit.stacking import pixels
 from ticketkit.threats import ThreatModel
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def attacked(
     left = ATTACKED
     device = next(model.parameters()).device
     for number, (inputs, targets) in enumerate(batches_of(data, _BATCH)):
-        inputs, targets = inputs[:left].to(device), targets[:left].to(device)
+        inputs, targets = pixels(inputs[:left].to(device)), targets[:left].to(device)
         generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
         yield attack(model, inputs, targets, threat, generator=generator), targets
         left -= len(inputs)

@@ -25,9 +25,33 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def training(model: torch.nn.Module) -> Iterator[None]:
+    """The network in train mode; afterwards each module is in the mode that it was in."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.train()
+        yield
+    finally:
+        for module, before in modes.items():
+            module.training = before
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generator of the CPU for a block; afterwards it is as it was.
+
+    Networks are initialised on the CPU, so that a seed gives the same weights on every machine;
+    generators of other devices are not touched.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
 def same_generators(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     """Afterwards torch's generators, of the CPU and of these tensors' devices, are as they were."""
-    devices = {tensor.device for tensor in tensors if tensor.device.type != "cpu"}
+    devices = {tensor.device for tensor in tensors if tensor.device.type not in ("cpu", "meta")}
     with contextlib.ExitStack() as stack:
         for kind in {device.type for device in devices} or {"cuda"}:
             indices = [device for device in devices if device.type == kind]

@@ -12,8 +12,8 @@ from ticketkit.architectures import architecture_of, of_torchvision
 from ticketkit.channels import fit_channels
 from ticketkit.errors import TicketkitError, UsageError, is_stop, printable
 from ticketkit.heads import check_count, replace_head
+from ticketkit.modes import seeded
 from ticketkit.resnets import BLOCKS
-from ticketkit.seeding import seeded
 
 
 def network_of(arch: str, classes: int, channels: int = 3, seed: int = 0) -> nn.Module:

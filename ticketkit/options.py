@@ -75,6 +75,7 @@ def changed(before: _T, text: str, spec: str) -> _T:
     made = _made(functools.partial(dataclasses.replace, before), values, spec)  # type: ignore[type-var]
     return typing.cast("_T", made)
 
+
 def options_of(part: type[Part]) -> list[Option]:
     """A part's options, from its dataclass fields."""
     hints = _hints(part)

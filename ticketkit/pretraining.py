@@ -135,7 +135,7 @@ class _Pretraining:
             classes=self._task.classes,
             channels=self._data.shape[0],
             task=spec_of(self._task),
-            robustifier=robust and spec_of(robust),
+            robustifier=None if robust is None else spec_of(robust),
             fit=written(self._schedule),
             seed=request.seed,
             normalisation=dict(self._task.normalisation),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ticketkit.distributed import share
 from ticketkit.errors import printable
-from ticketkit.runs import Run
+from ticketkit.stages import Run
 from ticketkit.trainstate import load_state, save_state
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ class Saver:
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         """Bring both to where they were saved last; the position."""
         found = None
-        if self._run is not None and (stage := self._run.newest(_PREFIX)) is not None:
-            found = load_state(stage.path)
+        if self._run is not None:
+            stage = self._run.newest(_PREFIX)
+            self._run.rewind_events(stage)
+            found = stage and load_state(stage.path)
         if not share(found is not None):
             return Position()
         state, optimizer_state, position = share(found)

@@ -27,6 +27,6 @@ def fetched(data: Dataset[Any], indices: Sequence[int] | Integers) -> list[tuple
 def stacked(samples: Any) -> tuple[Any, Any]:
     """A list of pairs as a pair of tensors; what is stacked already as it is."""
     if isinstance(samples, tuple):
-        return samples  # type: ignore[return-value]
+        return samples
     inputs, targets = default_collate(samples)
     return inputs, targets

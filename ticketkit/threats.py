@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from ticketkit.errors import UsageError
-from ticketkit.options import configured, options_text
+from ticketkit.options import configured, written
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ThreatModel:
 
     def spec(self) -> str:
         """Every option, as `parse` reads them: `"norm=linf,eps=0.5,steps=3,..."`."""
-        return options_text(self)
+        return written(self)
 
     @classmethod
     def parse(cls, spec: str) -> Self:

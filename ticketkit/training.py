@@ -16,9 +16,10 @@ from ticketkit.mask import Mask, unwrap
 from ticketkit.options import resolve, spec_of, written
 from ticketkit.parts import Robustifier
 from ticketkit.presets import Stage, schedule_of
-from ticketkit.runs import Run, open_run
+from ticketkit.runs import open_run
 from ticketkit.saver import Saver
 from ticketkit.schedules import Schedule
+from ticketkit.stages import Run
 
 if TYPE_CHECKING:
     import torch

@@ -195,7 +195,7 @@ class _Transfer:
             classes=self._task.classes,
             channels=self._data.shape[0],
             task=spec_of(self._task),
-            robustifier=robust and spec_of(robust),
+            robustifier=None if robust is None else spec_of(robust),
             fit=written(self._schedule),
             seed=self._request.seed,
             normalisation=normalisation_of(self._model),

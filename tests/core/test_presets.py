@@ -74,7 +74,7 @@ def test_a_linear_evaluation_by_steps_is_a_spec_too() -> None:
 def test_a_schedule_written_out_is_the_same_schedule() -> None:
     for stage in ("pretrain", "finetune", "linear"):
         for preset in ("paper", "salman", "small"):
-            found = schedule_of(preset, stage)  # type: ignore[arg-type]
+            found = schedule_of(preset, stage)
             assert schedule_of(f"small:{written(found)}", "pretrain") == found
 
 

@@ -249,9 +249,7 @@ def test_a_draw_that_the_core_refuses_names_the_part(part: type[Any], tmp_path: 
         run("a_draw_works_with_it", part(), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks"]
-)
+@pytest.mark.parametrize("kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks"])
 def test_the_example_of_each_hook_keeps_its_promises(kind: str, tmp_path: Path) -> None:
     hook = f"ticketkit_{kind}"
     text = getattr(hookspecs, hook).__doc__.split("A whole plugin:\n", 1)[1]

@@ -19,7 +19,18 @@ from ticketkit.cli.stops import ALWAYS, INTERRUPTED, STOPPED, StoppedAtOnce, hee
 from ticketkit.errors import TicketkitError, near, printable
 
 # Command: the module of this package that holds it, under the same name (keywords: with a '_').
-_COMMANDS = ("prune", "show", "apply", "verify", "overlap", "import", "parts", "plugins")
+_COMMANDS = (
+    "prune",
+    "show",
+    "apply",
+    "verify",
+    "overlap",
+    "import",
+    "pretrain",
+    "transfer",
+    "parts",
+    "plugins",
+)
 
 DONE, FAILED, USAGE, BUG = 0, 1, 2, 101
 
