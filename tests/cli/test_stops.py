@@ -62,7 +62,12 @@ sys.exit(cli.main(["loop", *sys.argv[1:]]))
 
 AFTER = "note: stopping once this step is saved; a second signal stops at once\n"
 SAVED = "error: stopped after step 7; --resume goes on\n"
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGHUP: 75, signal.SIGUSR1: 75}
+STATUS: dict[int, int] = {
+    signal.SIGINT: 130,
+    signal.SIGTERM: 75,
+    signal.SIGHUP: 75,
+    signal.SIGUSR1: 75,
+}
 AT_ONCE = {
     130: "error: interrupted; no output was left half-written\n",
     75: "error: stopped by a signal; no output was left half-written\n",

@@ -36,18 +36,18 @@ def test_recipes_differ_in_some_field_if_and_only_if_their_digests_do(
 def test_a_field_that_is_added_is_the_one_that_differs(
     recipe: dict[str, Any], path: list[str], value: Any
 ) -> None:
-    old, new = dict(recipe), dict(recipe)
-    old["deep"], new["deep"] = {}, {"x": value}
-    for name in reversed(path):
-        old["deep"], new["deep"] = {name: old["deep"]}, {name: new["deep"]}
+    old: dict[str, Any] = {**recipe, "deep": {}}
+    new: dict[str, Any] = {**recipe, "deep": {"x": value}}
+    for step in reversed(path):
+        old["deep"], new["deep"] = {step: old["deep"]}, {step: new["deep"]}
     ((name, before, _),) = differences(old, new)
     assert name == ".".join(["deep", *path, "x"])
     assert before == "not there"
 
 
 def test_fields_are_told_as_they_are_written() -> None:
-    old = {"a": 1, "b.c": None, "d": {}, "e": [1, {"f": 2}]}
-    new = {"a": 1.0, "b": {"c": None}, "d": {}, "e": [1, {"f": 3}]}
+    old: dict[str, Any] = {"a": 1, "b.c": None, "d": {}, "e": [1, {"f": 2}]}
+    new: dict[str, Any] = {"a": 1.0, "b": {"c": None}, "d": {}, "e": [1, {"f": 3}]}
     assert list(differences(old, new)) == [
         ("a", "1", "1.0"),
         ("b", "not there", '{"c":null}'),
