@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import ticket_document
-from ticketkit.errors import UsageError, printable
+from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, of_the_data, ready
 from ticketkit.files import reserve, sha256
 from ticketkit.masking import count_revived
@@ -118,7 +118,7 @@ class _Transfer:
             skip_head=True,
         )
         self._arch = opened.arch
-        self._notes = opened.loaded.notes()
+        self._notes = [f"new, and trained: {some(opened.loaded.fresh)}"]
         self._model = ready(opened.model, device)
         self._mask = mask_of(ticket, self._model)
 
