@@ -56,7 +56,7 @@ class Broken(Samples):
         return super().__getitem__(index)
 
 
-SOURCES = {
+SOURCES: dict[str, Any] = {
     "stacked": Stacked(7),
     "one by one": Samples(7),
     "a subset of stacked ones": Subset(Stacked(9), range(7)),

@@ -18,8 +18,8 @@ from ticketkit_plugins.evaluators.accuracy import Accuracy
 
 def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 7) -> ticketkit.Estimate:
     accumulator = Accuracy().start()
-    for both in zip(outputs.split(batch), targets.split(batch), strict=True):
-        accumulator.update(*both)
+    for at in range(0, len(outputs), batch):
+        accumulator.update(outputs[at : at + batch], targets[at : at + batch])
     return accumulator.compute()
 
 
@@ -47,7 +47,8 @@ def test_its_interval_is_wilsons() -> None:
     expected = binomtest(20, 30).proportion_ci(method="wilson")
     found = measured(outputs, targets)
     assert (found.value, found.n) == (20 / 30, 30)
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert found.low == pytest.approx(expected.low)
+    assert found.high == pytest.approx(expected.high)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
