@@ -71,7 +71,7 @@ def _catching(caught: list[torch.Tensor]) -> Any:
 
 
 def _head(model: torch.nn.Module, path: str) -> torch.nn.Module:
-    modules = dict(unwrap(model).named_modules())
+    modules: dict[str, torch.nn.Module] = dict(unwrap(model).named_modules())
     if not path or path not in modules:
         known = list(modules)
         raise UsageError(f"the network has no module {printable(path)!r}{near(path, known)}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
 
-    Dataset = torch.utils.data.Dataset[tuple[Any, Any]]
+    Dataset = torch.utils.data.Dataset[Any]
     Batches = Iterable[tuple[Any, Any]]
     Loss = Callable[[Any, Any], torch.Tensor]
 

@@ -41,9 +41,8 @@ class _Count:
     def compute(self) -> ticketkit.Estimate:
         if not self.n:
             raise ticketkit.EvaluationError("accuracy: there is no sample to measure")
-        return ticketkit.Estimate(
-            self.right / self.n, self.n, *ticketkit.wilson(self.right, self.n)
-        )
+        low, high = ticketkit.wilson(self.right, self.n)
+        return ticketkit.Estimate(self.right / self.n, self.n, low, high)
 
 
 @ticketkit.hookimpl

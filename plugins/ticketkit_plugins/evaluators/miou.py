@@ -31,7 +31,8 @@ class _Confusion:
     """Pictures so far, and how often each class, a row, was predicted as each other, a column."""
 
     def __init__(self) -> None:
-        self.n, self.counts = 0, None  # type: int, Any
+        self.n = 0
+        self.counts: torch.Tensor | None = None
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         ticketkit.check_predictions(outputs, targets, first=self.n, ignored=_IGNORED)
