@@ -59,9 +59,10 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def _check(images: Any, targets: Any) -> None:
     for name, tensor in (("images", images), ("targets", targets)):
-        if not isinstance(tensor, torch.Tensor) or tensor.device.type != "cpu":
-            found = getattr(tensor, "device", type(tensor).__name__)
-            raise UsageError(f"{name} is a tensor on the CPU, found {found}")
+        if not isinstance(tensor, torch.Tensor):
+            raise UsageError(f"{name} is a tensor, found {type(tensor).__name__}")
+        if tensor.device.type != "cpu":
+            raise UsageError(f"{name} is a tensor on the CPU, found one on {tensor.device}")
     if images.dtype != torch.uint8 or images.dim() != 4 or 0 in images.shape[1:]:
         raise InputError(
             f"images are uint8 of shape (n, channels, height, width), found {_form(images)}"
