@@ -281,5 +281,5 @@ def _check_loss(loss: Any, position: Position, rate: float, where: str) -> None:
     if not math.isfinite(value := float(loss.detach())):
         raise TrainingError(
             f"the loss is {value} at batch {position.batch + 1} of epoch {position.epoch + 1}, at "
-            f"learning rate {rate:.3g}; the training {where} is from before: a lower rate may do"
+            f"learning rate {rate:.3g}: a lower one may do; the state before this step is {where}"
         )
