@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ticketkit
 from tests.cli.conftest import Cli
 from tests.plugin_factory import install
 from tests.samples import run
@@ -45,8 +46,9 @@ def test_every_part_is_listed_with_its_kind_and_what_it_does(cli: Cli) -> None:
     assert result.status == 0
     lines = result.out.splitlines()
     assert lines[0].split() == ["kind", "name", "distribution", "what", "it", "does"]
-    assert "scheme      unstructured  ticketkit     Single weights." in lines
-    assert len(lines) == 14
+    rows = [line.split(maxsplit=3) for line in lines]
+    assert ["scheme", "unstructured", "ticketkit", "Single weights."] in rows
+    assert len(lines) == 1 + len(ticketkit.catalogue().offers)
 
 
 def test_a_part_shows_its_documentation(cli: Cli) -> None:
@@ -60,12 +62,8 @@ def test_a_part_shows_its_documentation(cli: Cli) -> None:
 def test_json_is_one_document(cli: Cli) -> None:
     document = cli("parts", "--json").document
     assert document["schema"] == "ticketkit.parts/1"
-    assert {part["kind"] for part in document["parts"]} == {
-        "scheme",
-        "criterion",
-        "allocation",
-        "strategy",
-    }
+    found = [(part["kind"], part["name"]) for part in document["parts"]]
+    assert found == [(offer.kind, offer.name) for offer in ticketkit.catalogue().offers]
     (row,) = cli("parts", "row", "--json").document["parts"]
     assert row["name"] == "row"
     assert row["options"] == []
@@ -74,9 +72,9 @@ def test_json_is_one_document(cli: Cli) -> None:
 def test_an_unknown_part_lists_the_near_ones(cli: Cli) -> None:
     result = cli("parts", "kernl")
     assert (result.status, result.out) == (2, "")
+    names = sorted({offer.name for offer in ticketkit.catalogue().offers})
     assert result.err == (
-        "error: no part is named 'kernl'; choose from channel, erk, global, kernel, lamp, "
-        "magnitude, nm, omp, random, row, taylor, uniform, unstructured; did you "
+        f"error: no part is named 'kernl'; choose from {', '.join(names)}; did you "
         "mean 'kernel' or 'erk'?\n"
     )
 
@@ -101,7 +99,8 @@ def test_the_options_of_a_part_are_shown_with_an_example_and_odd_ones_hide_no_ot
     )
     done = run("parts", cwd=tmp_path, env=environment)
     assert done.returncode == 0
-    assert "scheme      odd           plug-stripe   Has fields that nobody can read." in done.stdout
+    rows = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert ["scheme", "odd", "plug-stripe", "Has fields that nobody can read."] in rows
     done = run("parts", "odd", cwd=tmp_path, env=environment)
     assert "name 'NoSuchType' is not defined" in done.stdout
     document = json.loads(run("parts", "odd", "--json", cwd=tmp_path, env=environment).stdout)

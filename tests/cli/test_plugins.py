@@ -72,7 +72,7 @@ def test_our_own_plugins_are_listed(cli: Cli) -> None:
     assert lines[0].split() == ["plugin", "distribution", "version", "state", "parts"]
     version = ticketkit.__version__
     assert f"row           ticketkit     {version}    loaded  scheme row" in lines
-    assert len(lines) == 14
+    assert len(lines) == 1 + len(ticketkit.catalogue().plugins)
 
 
 def test_the_list_as_json_has_all_there_is_to_know(cli: Cli) -> None:
@@ -118,8 +118,9 @@ def test_the_reason_is_printed_and_its_traceback_on_request(broken: Path) -> Non
 def test_other_commands_tell_each_failure_in_one_line_and_go_on(broken: Path) -> None:
     done = ticketkit_with(broken, "parts")
     assert done.returncode == 0
-    assert "scheme      stripe" in done.stdout
-    assert "scheme      row" in done.stdout
+    shown = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert ["scheme", "stripe"] in shown
+    assert ["scheme", "row"] in shown
     lines = done.stderr.splitlines()
     assert len(lines) == len(BROKEN)
     assert lines[2] == (
