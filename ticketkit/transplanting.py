@@ -23,6 +23,7 @@ from ticketkit.ticket import Ticket
 _BACKBONE = "backbone."
 # What torchvision's backbones of segmenters are called in its classifiers, where that differs.
 _FEATURES = "features."
+_CLASSIFIER = f"{_BACKBONE}classifier.*"
 # A head that training alone looks at: files have it, and networks are built without.
 _AUXILIARY = "aux_classifier."
 # A counter that files of torch before 0.4.1 do not have.
@@ -88,6 +89,7 @@ def load_into(
 def mask_of(ticket: Ticket, model: nn.Module) -> Mask:
     """A ticket's mask on a network, moved under `backbone.` for a segmenter of what it is of.
 
+    Layers of the classifier beside its head are then left out: a segmenter has none of them.
     Raises a `MismatchError` that counts and lists what does not fit.
     """
     named = unwrap(model).named_parameters(remove_duplicate=False)
@@ -100,7 +102,8 @@ def mask_of(ticket: Ticket, model: nn.Module) -> Mask:
         aliases={places[n]: tuple(places[o] for o in os) for n, os in ticket.aliases.items()},
         values={},
     )
-    return moved.mask_on(shapes)
+    shifted = any(name != place for name, place in places.items())
+    return moved.mask_on(shapes, [_CLASSIFIER] if shifted else [])
 
 
 def placed(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
