@@ -15,7 +15,8 @@ from safetensors import safe_open
 import ticketkit
 from tests.core import broken
 from tests.samples import leftovers, names
-from ticketkit import Pictures, caching
+from ticketkit import Pictures
+from ticketkit.files import reserve
 from ticketkit_plugins.tasks.digits import Digits
 
 TASK = Digits(labels=7)
@@ -168,7 +169,7 @@ def test_a_second_run_goes_on_while_the_first_one_writes(tmp_path: Path) -> None
     assert cached(tmp_path, both) == EXPECTED
     assert (both.calls, other.calls) == (1, 1)
     path = next(tmp_path.iterdir())
-    with caching.reserve(path):
+    with reserve(path):
         path.unlink()
         assert cached(tmp_path, other) == EXPECTED
     assert other.calls == 2

@@ -29,7 +29,7 @@ def test_an_item_is_a_picture_and_its_target() -> None:
     assert torch.equal(image, made.images[3])
     assert (image.dtype, image.shape) == (torch.uint8, (3, 4, 5))
     assert target.item() == 3
-    assert [int(target) for _, target in made] == list(range(10))
+    assert [int(made[index][1]) for index in range(10)] == list(range(10))
 
 
 def test_a_loader_that_collates_nothing_gets_stacked_batches() -> None:
@@ -57,8 +57,10 @@ def test_indices_may_be_arrays_and_a_subset_of_torch_is_stacked_too() -> None:
     made = pictures()
     for indices in (np.array([4, 2]), torch.tensor([4, 2]), range(4, 0, -2)):
         assert made.subset(indices).targets.tolist() == [4, 2]  # type: ignore[arg-type]
-    images, _ = Subset(made, [4, 2]).__getitems__([1])  # type: ignore[misc]
-    assert torch.equal(images, made.images[2:3])
+    loader = DataLoader(Subset(made, [4, 2]), batch_size=2, collate_fn=lambda batch: batch)
+    ((images, targets),) = loader
+    assert torch.equal(images, made.images[[4, 2]])
+    assert targets.tolist() == [4, 2]
     with pytest.raises(IndexError):
         made.subset([10])
 

@@ -64,8 +64,9 @@ def test_they_are_scaled_bilinearly() -> None:
 def test_targets_go_with_their_pictures() -> None:
     train, test = splits(size=8, labels=200, split=5)
     known = {np.rint(i * 255 / 16).tobytes(): t for i, t in zip(SOURCE.images, SOURCE.target)}  # noqa: B905
-    for image, target in [*train, *test]:
-        assert known[image[0].double().numpy().tobytes()] == target
+    for each in (train, test):
+        for image, target in zip(each.images, each.targets, strict=True):
+            assert known[image[0].double().numpy().tobytes()] == target
 
 
 @given(st.integers(1, 1796), st.integers(0, 2**31 - 1))
