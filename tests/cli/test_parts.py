@@ -46,12 +46,8 @@ def test_every_part_is_listed_with_its_kind_and_what_it_does(cli: Cli) -> None:
     assert result.status == 0
     lines = result.out.splitlines()
     assert lines[0].split() == ["kind", "name", "distribution", "what", "it", "does"]
-<<<<<<< HEAD
     rows = [line.split(maxsplit=3) for line in lines]
     assert ["scheme", "unstructured", "ticketkit", "Single weights."] in rows
-=======
-    assert "scheme      unstructured  ticketkit     Single weights." in lines
->>>>>>> tasks
     assert len(lines) == 1 + len(ticketkit.catalogue().offers)
 
 
@@ -66,13 +62,8 @@ def test_a_part_shows_its_documentation(cli: Cli) -> None:
 def test_json_is_one_document(cli: Cli) -> None:
     document = cli("parts", "--json").document
     assert document["schema"] == "ticketkit.parts/1"
-<<<<<<< HEAD
     found = [(part["kind"], part["name"]) for part in document["parts"]]
     assert found == [(offer.kind, offer.name) for offer in ticketkit.catalogue().offers]
-=======
-    kinds = {part["kind"] for part in document["parts"]}
-    assert kinds >= {"scheme", "criterion", "allocation", "strategy", "task"}
->>>>>>> tasks
     (row,) = cli("parts", "row", "--json").document["parts"]
     assert row["name"] == "row"
     assert row["options"] == []
@@ -81,16 +72,9 @@ def test_json_is_one_document(cli: Cli) -> None:
 def test_an_unknown_part_lists_the_near_ones(cli: Cli) -> None:
     result = cli("parts", "kernl")
     assert (result.status, result.out) == (2, "")
-<<<<<<< HEAD
-    names = sorted({offer.name for offer in ticketkit.catalogue().offers})
-    assert result.err == (
-        f"error: no part is named 'kernl'; choose from {', '.join(names)}; did you "
-        "mean 'kernel' or 'erk'?\n"
-=======
     names = ", ".join(sorted({offer.name for offer in ticketkit.catalogue().offers}))
     assert result.err == (
         f"error: no part is named 'kernl'; choose from {names}; did you mean 'kernel' or 'erk'?\n"
->>>>>>> tasks
     )
 
 
