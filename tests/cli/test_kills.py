@@ -21,12 +21,12 @@ KILLS = 20
 NETWORK = "resnet10:width=8,stem=small"
 PRETRAIN = (
     *("pretrain", "--task", "glyphs:count=300,size=8", "--arch", NETWORK, "--seed", 3),
-    *("--fit", "small:epochs=60,batch=64", "--data", "data", "--run", "run"),
+    *("--fit", "small:epochs=40,batch=64", "--data", "data", "--run", "run"),
     *("-o", "out.safetensors", "--resume"),
 )
 TRANSFER = (
     *("transfer", "../m.ticket.safetensors", "../m.safetensors", "--mode", "finetune"),
-    *("--task", "digits:labels=200,size=8", "--fit", "small:epochs=60,batch=40", "--run", "run"),
+    *("--task", "digits:labels=200,size=8", "--fit", "small:epochs=40,batch=40", "--run", "run"),
     *("-o", "out.safetensors", "--resume"),
 )
 TRAIN = "tests.cli.test_kills:train"
@@ -85,7 +85,7 @@ def train(arguments: list[str]) -> int:
     ticketkit.fit(
         model,
         pictures(),  # 50 of them, four batches
-        schedule="small:epochs=40,batch=16",
+        schedule="small:epochs=25,batch=16",
         mask=mask,
         robustifier="pgd:steps=1",
         run="run",
@@ -123,11 +123,11 @@ def fresh(folder: Path) -> Path:
 
 
 def moment(lots: random.Random, seconds: float) -> tuple[Step, ...]:
-    """When to kill: at any time in the first half of what a run takes, or during a save."""
+    """When to kill: at any time in the first third of what a run takes, or during a save."""
     kill = send(signal.SIGKILL)
     if lots.random() < 0.3:
         return see("run/*.partial"), wait(lots.uniform(0, 0.005)), kill
-    return wait(lots.uniform(0, seconds / 2)), kill
+    return wait(lots.uniform(0, seconds / 3)), kill
 
 
 def check_whole(broken: Path, whole: Path) -> None:
