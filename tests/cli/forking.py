@@ -144,9 +144,8 @@ def _become(
         for name, value in environment.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
-        streams = ((os.devnull, os.O_RDONLY), (out, os.O_WRONLY), (err, os.O_WRONLY))
-        for descriptor, (path, mode) in enumerate(streams):
-            os.dup2(os.open(path, mode | os.O_CREAT, 0o666), descriptor)
+        for descriptor, path in enumerate((Path(os.devnull), out, err)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), descriptor)
         os.chdir(folder)
         sys.argv = ["ticketkit", *arguments]
         module, _, name = call.partition(":")
@@ -160,7 +159,7 @@ def _become(
 
 
 class _Watch:
-    """A process that is watched until it ends; it is reaped here alone, so its number is its own."""
+    """A process that is watched until it ends, and reaped here alone: its number stays its own."""
 
     def __init__(self, child: int, folder: Path, err: Path) -> None:
         self._child, self._folder, self._err = child, folder, err

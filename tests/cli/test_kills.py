@@ -101,7 +101,8 @@ def kill_and_compare(run: Run, tmp_path: Path) -> list[Ended]:
     whole = fresh(tmp_path / "whole")
     unbroken = run(whole)
     assert unbroken.status == 0, unbroken
-    lots, attempts, halves, number = random.Random(0), [], 0, 0
+    lots, halves, number = random.Random(0), 0, 0
+    attempts: list[Ended] = []
     while sum(each.sent for each in attempts) < KILLS:
         broken = fresh(tmp_path / f"broken{(number := number + 1)}")
         while True:
