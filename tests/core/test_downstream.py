@@ -143,9 +143,12 @@ class Headless(nn.Sequential):
     [
         ({"mode": "fine"}, "mode is one of finetune, linear, found 'fine'"),
         ({"ticket": "m.ticket.safetensors"}, "expected a ticket or a mask, found str"),
-        ({"robustifier": "pgd"}, "solver=lbfgs is for a linear evaluation, natural"),
+        ({"robustifier": "pgd"}, "solver=newton is for a linear evaluation, natural"),
         ({"schedule": "small:batchnorm=train"}, "batchnorm=train lets the features move"),
-        ({"mode": "finetune", "schedule": "small:solver=lbfgs,epochs=0"}, "solver=lbfgs is for a"),
+        (
+            {"mode": "finetune", "schedule": "small:solver=newton,epochs=0"},
+            "solver=newton is for a",
+        ),
         ({"classes": 0}, "classes"),
     ],
 )
