@@ -82,7 +82,7 @@ def load_into(
     _check_names(checkpoint, own, len(found), _but(lacking, globs), _but(astray, globs))
     _check_tensors(inner, own, checkpoint, found)
     loaded = {place: checkpoint[name] for place, name in found.items()}
-    inner.load_state_dict({**inner.state_dict(), **loaded})
+    inner.load_state_dict(loaded, strict=False)  # what is missing was told or allowed above
     return Loaded(len(found), tuple(n for n in own if n not in found), tuple(unused))
 
 
