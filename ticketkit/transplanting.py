@@ -47,10 +47,10 @@ class Loaded:
         """A sentence each on what was not loaded, for people to read."""
         total = self.matched + len(self.fresh)
         told = {
-            f"{self.matched} of the network's {total} tensors were loaded, and new are": self.fresh,
-            "of the checkpoint were left out": self.unused,
+            f"{self.matched} of the network's {total} tensors were loaded; new are": self.fresh,
+            "in the checkpoint and not loaded": self.unused,
         }
-        return [f"{words} {some(names)}" for words, names in told.items() if names]
+        return [f"{words}: {some(names)}" for words, names in told.items() if names]
 
 
 def load_into(

@@ -95,7 +95,7 @@ def test_the_new_head_is_torchs_own_initialisation_from_the_seed() -> None:
     ],
 )
 def test_kind_geometry_dtype_and_device_stay(old: Any) -> None:
-    new: Any = replace_head(nn.ModuleDict({"body": nn.Linear(2, 2), "head": old}), 8)["head"]  # type: ignore[index]
+    new: Any = replace_head(nn.ModuleDict({"body": nn.Linear(2, 2), "head": old}), 8)["head"]
     assert type(new) is type(old)
     assert new.weight.shape == (8, *old.weight.shape[1:])
     assert (new.weight.dtype, new.weight.device) == (old.weight.dtype, old.weight.device)

@@ -86,8 +86,8 @@ def test_a_head_that_is_skipped_stays_as_it_was_and_is_told(classes: int, tmp_pa
     for name, tensor in model.state_dict().items():
         expected = before if name.startswith("fc.") else source
         assert torch.equal(tensor, expected[name])
-    assert "new are fc.weight, fc.bias" in loaded.notes()[0]
-    assert loaded.notes()[1] == "of the checkpoint were left out fc.weight, fc.bias"
+    assert "new are: fc.weight, fc.bias" in loaded.notes()[0]
+    assert loaded.notes()[1] == "in the checkpoint and not loaded: fc.weight, fc.bias"
 
 
 def test_a_checkpoint_without_a_head_is_loaded_where_the_head_is_skipped(tmp_path: Path) -> None:
