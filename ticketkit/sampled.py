@@ -50,10 +50,11 @@ def draw_on_task(
     chosen = torch.utils.data.Subset(data.train, order(seed, 0, count)[:PICTURES].tolist())
     batches = _Batches(chosen)
     ticket = draw(
-        opened.model, batches=batches, loss=cross_entropy, digest=True, seed=seed, **options
+        opened.model, batches=batches, loss=cross_entropy, seed=seed, **options
     )
     provenance = replace(
         ticket.provenance,
+        source=checkpoint.digest(),  # of the file: a network may hold its weights in another dtype
         task=spec_of(part),
         versions={**versions_of(part), **ticket.provenance.versions},
     )
