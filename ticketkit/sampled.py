@@ -49,9 +49,7 @@ def draw_on_task(
     count = len(data.train)  # type: ignore[arg-type]  # it was checked
     chosen = torch.utils.data.Subset(data.train, order(seed, 0, count)[:PICTURES].tolist())
     batches = _Batches(chosen)
-    ticket = draw(
-        opened.model, batches=batches, loss=cross_entropy, seed=seed, **options
-    )
+    ticket = draw(opened.model, batches=batches, loss=cross_entropy, seed=seed, **options)
     provenance = replace(
         ticket.provenance,
         source=checkpoint.digest(),  # of the file: a network may hold its weights in another dtype
