@@ -121,8 +121,8 @@ def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
             return draw(checkpoint, **options)
         from ticketkit.sampled import draw_on_task
 
-        where = {"task": request.task, "arch": request.arch, "root": request.data}
-        return draw_on_task(checkpoint, **where, **options)
+        task, arch, root = request.task, request.arch, request.data
+        return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
     except WeightsError as error:
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 
