@@ -12,6 +12,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/python examples/prune_checkpoint.py
+	$(BIN)/python examples/robust_tickets.py --sparsities 0,0.9,0.98
 
 test: .venv/ready
 	$(BIN)/python -m pytest

@@ -80,12 +80,25 @@ class Parts:
                 raise TypeError(f"spares must return a reason or None, found {reason!r}")
         return reason
 
+    def check_task(self, task: str | None) -> None:
+        """Raise a `UsageError` unless a task is given just where the criterion looks at data."""
+        collects, criterion = brings(self.criterion, "collect"), spec_of(self.criterion)
+        if collects and task is None:
+            raise UsageError(
+                f"criterion {criterion} looks at data: give the task that the network was trained "
+                "on with --task"
+            )
+        if not collects and task is not None:
+            raise UsageError(f"criterion {criterion} looks at no data: leave --task out")
+        if task is not None:
+            resolve("task", task)
+
     def check_data(self, *, network: bool, batches: object, loss: object = None) -> None:
         """Raise a `UsageError` unless batches are given just where the criterion looks at them."""
         collects, criterion = brings(self.criterion, "collect"), spec_of(self.criterion)
         if collects and not network:
             raise UsageError(
-                f"criterion {criterion} needs a network and batches: draw in Python, with "
+                f"criterion {criterion} needs a network and batches: "
                 "ticketkit.draw(model, ..., batches=...)"
             )
         if collects and batches is None:

@@ -32,6 +32,7 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
             "allow_empty_layers": provenance.allow_empty_layers,
             "source_sha256": provenance.source,
             "normalisation": {n: list(values) for n, values in provenance.normalisation.items()},
+            "task": provenance.task,
             "made_by": ticket.made_by,
             "versions": dict(provenance.versions),
         },

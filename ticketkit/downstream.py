@@ -57,7 +57,7 @@ def transfer(
     `mode="finetune"` trains all weights that were kept. `mode="linear"` trains the head alone, on
     the features of the frozen network; its BatchNorm statistics follow the schedule's policy, by
     default estimated anew on the pictures, without labels, once the mask is applied. A schedule
-    with `solver=lbfgs`, such as `"small"`, extracts the features once and solves the multinomial
+    with `solver=newton`, such as `"small"`, extracts the features once and solves the multinomial
     logistic regression; nothing is saved in `run` then, and None is returned.
 
     Raises `MismatchError` (other weights, a mask that does not fit), and what `fit` raises.
@@ -70,10 +70,10 @@ def transfer(
     chosen = schedule_of(schedule, mode, count=count_of(data))
     if classes is not None:
         replace_head(model, classes, seed)
-    if chosen.solver == "lbfgs":
+    if chosen.solver == "newton":
         if mode != "linear" or robustifier is not None or loss is not None:
             raise UsageError(
-                "solver=lbfgs is for a linear evaluation, natural and by cross-entropy"
+                "solver=newton is for a linear evaluation, natural and by cross-entropy"
             )
         mask.apply_(model)
         _solve(model, data, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from torch import nn
 
@@ -12,6 +13,7 @@ from ticketkit.modes import seeded
 from ticketkit.prunable import find_head
 from ticketkit.roles import of_network
 
+Network = TypeVar("Network", bound=nn.Module)
 # torchvision's segmenters may have a second head, which training alone looks at.
 _SECOND = "aux_"
 
@@ -43,7 +45,7 @@ def has_head(model: nn.Module) -> bool:
     return _find(model) is not None
 
 
-def replace_head(model: nn.Module, classes: int, seed: int = 0) -> nn.Module:
+def replace_head(model: Network, classes: int, seed: int = 0) -> Network:
     """Give a network, which is returned, a new task head for so many classes.
 
     The new layer is of the same kind, device and dtype, its weights torch's own initialisation

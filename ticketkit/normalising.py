@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,6 +12,8 @@ from ticketkit.channels import channels_of
 from ticketkit.errors import InputError, UsageError
 from ticketkit.mask import unwrap
 from ticketkit.pretrained import checked_normalisation
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class _Normaliser:
         return pictures
 
 
-def normalised(
-    model: torch.nn.Module, mean: Sequence[float] = (), std: Sequence[float] = ()
-) -> torch.nn.Module:
+def normalised(model: Network, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Network:
     """Let a network normalise its own inputs: (pictures - mean) / std, a number a channel.
 
     The network, which is returned, then takes pictures in [0, 1], (batch, channels, height, width).

@@ -9,7 +9,7 @@ from torch import nn
 from ticketkit.architectures import architecture_of
 from ticketkit.channels import fit_channels
 from ticketkit.checkpoint import Checkpoint
-from ticketkit.errors import UsageError, printable
+from ticketkit.errors import CheckpointError, UsageError, printable
 from ticketkit.networks import is_segmenter, network_of, segmenter_of
 from ticketkit.normalising import normalised
 from ticketkit.transplanting import Loaded, load_into
@@ -50,7 +50,11 @@ def network_for(
     if built != channels:
         fit_channels(model, channels, chosen)
     loaded = load_into(model, checkpoint, skip_head=skip_head)
-    return Opened(normalised(model, **checkpoint.normalisation()), chosen, loaded)
+    try:
+        normalised(model, **checkpoint.normalisation())
+    except UsageError as error:  # which is the file's, not the user's
+        raise CheckpointError(f"{printable(str(checkpoint.path))}: {error}") from None
+    return Opened(model, chosen, loaded)
 
 
 def arch_for(checkpoint: Checkpoint, arch: str | None, *, segmentation: bool) -> str:

@@ -99,7 +99,8 @@ def imported(module: str, name: str, kind: str) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:
         shown = printable(f"{module}:{name}")
-        raise UnknownPart(f"no {kind} at {shown}: {type(error).__name__}: {error}") from error
+        reason = printable(f"{type(error).__name__}: {error}")
+        raise UnknownPart(f"no {kind} at {shown}: {reason}") from error
     if not callable(found):
         raise UsageError(f"{module}:{name} is not callable")
     return typing.cast("Callable[..., Any]", found)

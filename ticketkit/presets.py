@@ -64,7 +64,7 @@ _SMALL = {
         ramp=0.2,
         augment="shift",
     ),
-    "linear": Schedule(solver="lbfgs", batchnorm="recalibrate"),
+    "linear": Schedule(solver="newton", batchnorm="recalibrate"),
 }
 # With so few pictures an epoch is a step or two.
 _FEW, _EPOCHS_OF_FEW = 250, 40

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.errors import WeightsError, printable, some
+from ticketkit.errors import UsageError, WeightsError, printable, some
 from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
 from ticketkit.outputs import check_absent, check_files, reserve_pruned
@@ -47,6 +47,12 @@ class Request:
     force: bool = False
     encoding: str = "packed"
     with_values: bool = False
+    task: str | None = None
+    """The task whose data the criterion looks at; None for one that looks at none."""
+    arch: str | None = None
+    """The network's spec, for a task; None for the one in the file's metadata."""
+    data: Path | None = None
+    """The folder of the task's data; None for the user's cache folder."""
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -98,7 +104,9 @@ def check_request(request: Request) -> Parts:
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
-    chosen.check_data(network=False, batches=None)
+    chosen.check_task(request.task)
+    if request.task is None and (request.arch, request.data) != (None, None):
+        raise UsageError("--arch and --data are for --task, the data that a criterion looks at")
     return chosen
 
 
@@ -107,8 +115,14 @@ def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
 
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
+    options = {name: getattr(request, name) for name in (*names, *others)}
     try:
-        return draw(checkpoint, **{name: getattr(request, name) for name in (*names, *others)})
+        if request.task is None:
+            return draw(checkpoint, **options)
+        from ticketkit.sampled import draw_on_task
+
+        task, arch, root = request.task, request.arch, request.data
+        return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
     except WeightsError as error:
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 

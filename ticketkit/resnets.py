@@ -42,7 +42,12 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, name: str, options: ResNetOptions, channels: int, classes: int | None
+        self,
+        name: str,
+        options: ResNetOptions,
+        channels: int,
+        classes: int | None,
+        last_stride: int = 2,
     ) -> None:
         from torchvision.models import resnet
 
@@ -57,7 +62,7 @@ class ResNet(nn.Module):
         self.layer1 = _stage(block, width, width, counts[0], stride=1)
         self.layer2 = _stage(block, width * block.expansion, 2 * width, counts[1], stride=2)
         self.layer3 = _stage(block, 2 * width * block.expansion, 4 * width, counts[2], stride=2)
-        self.layer4 = _stage(block, 4 * width * block.expansion, 8 * width, counts[3], stride=2)
+        self.layer4 = _stage(block, 4 * width * block.expansion, 8 * width, counts[3], last_stride)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = None if classes is None else nn.Linear(self.out_channels, classes)
         _initialise(self)
@@ -75,14 +80,16 @@ class ResNet(nn.Module):
 class FcnResNet(nn.Module):
     """The same network as a segmenter (Long et al. 2015): a class for each pixel.
 
-    Its stages keep their strides; those of torchvision's `fcn_resnet50` are dilated instead.
+    Its last stage has no stride, so features are a quarter as wide as the pictures (a sixteenth,
+    with the stem of ImageNet). In torchvision's `fcn_resnet50` the last two have none, and are
+    dilated, which blocks of two convolutions cannot be.
     """
 
     def __init__(self, name: str, options: ResNetOptions, channels: int, classes: int) -> None:
         from torchvision.models.segmentation.fcn import FCNHead
 
         super().__init__()
-        self.backbone = ResNet(name, options, channels, None)
+        self.backbone = ResNet(name, options, channels, None, last_stride=1)
         self.classifier = FCNHead(self.backbone.out_channels, classes)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -48,10 +48,10 @@ class Schedule:
     """The policy of BatchNorm's statistics: they move in training, stay as they are, or are
     estimated anew on the training pictures first, without labels, and then stay."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    solver: Literal["sgd", "lbfgs"] = "sgd"
-    """`lbfgs`: a linear evaluation on features that are extracted once."""
+    solver: Literal["sgd", "newton"] = "sgd"
+    """`newton`: a linear evaluation on features that are extracted once."""
     l2: float = 1e-3
-    """The penalty on the squared weights, for `lbfgs`."""
+    """The penalty on the squared weights, for `newton`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,8 +65,8 @@ class Schedule:
     def _rules(self) -> Iterator[tuple[bool, str]]:
         """What must hold, and what to say where it does not."""
         found = f"found epochs={self.epochs}, steps={self.steps}"
-        if self.solver == "lbfgs":
-            yield not self.epochs + self.steps, f"lbfgs runs until it converges: {found}"
+        if self.solver == "newton":
+            yield not self.epochs + self.steps, f"newton runs until it converges: {found}"
         else:
             counted = (self.epochs > 0) != (self.steps > 0)
             yield counted, f"a schedule is counted in epochs or in steps: {found}"

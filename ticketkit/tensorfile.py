@@ -131,10 +131,7 @@ def itemsize(dtype: str) -> int:
 
 
 def in_order(dtypes: Mapping[str, str]) -> list[str]:
-    """Names of tensors as the safetensors library lays them out: the wider dtypes first.
-
-    So that all are aligned.
-    """
+    """Names of tensors as they are laid out: wider dtypes first, so that all are aligned."""
     return sorted(dtypes, key=lambda name: (-itemsize(dtypes[name]), name))
 
 

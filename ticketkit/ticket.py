@@ -43,6 +43,9 @@ class Provenance:
     """Version of each distribution that took part."""
     normalisation: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     """The `mean` and `std` by which the source says that inputs in [0, 1] are normalised."""
+    task: str | None = None
+    """The task whose data the criterion looked at; None for none, and for data of a caller's own.
+    """
 
 
 @dataclass(frozen=True)

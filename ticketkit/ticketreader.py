@@ -120,6 +120,7 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
         source=field(record, "source", str, type(None)),
         versions={name: field(versions, name, str) for name in versions},
         normalisation={name: numbers(normalisation, name) for name in normalisation},
+        task=field({"task": None, **record}, "task", str, type(None)),
     )
 
 

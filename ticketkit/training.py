@@ -63,7 +63,9 @@ def fit(
     """
     chosen = schedule_of(schedule, stage, count=count_of(data))
     if chosen.solver != "sgd":
-        raise UsageError("fit trains by SGD; solver=lbfgs is for the linear evaluation of transfer")
+        raise UsageError(
+            "fit trains by SGD; solver=newton is for the linear evaluation of transfer"
+        )
     robust = (
         None if robustifier is None else cast("Robustifier", resolve("robustifier", robustifier))
     )

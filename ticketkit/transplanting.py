@@ -47,10 +47,10 @@ class Loaded:
         """A sentence each on what was not loaded, for people to read."""
         total = self.matched + len(self.fresh)
         told = {
-            f"{self.matched} of the network's {total} tensors were loaded, and new are": self.fresh,
-            "of the checkpoint were left out": self.unused,
+            f"{self.matched} of the network's {total} tensors were loaded; new are": self.fresh,
+            "in the checkpoint and not loaded": self.unused,
         }
-        return [f"{words} {some(names)}" for words, names in told.items() if names]
+        return [f"{words}: {some(names)}" for words, names in told.items() if names]
 
 
 def load_into(
@@ -82,7 +82,7 @@ def load_into(
     _check_names(checkpoint, own, len(found), _but(lacking, globs), _but(astray, globs))
     _check_tensors(inner, own, checkpoint, found)
     loaded = {place: checkpoint[name] for place, name in found.items()}
-    inner.load_state_dict({**inner.state_dict(), **loaded})
+    inner.load_state_dict(loaded, strict=False)  # what is missing was told or allowed above
     return Loaded(len(found), tuple(n for n in own if n not in found), tuple(unused))
 
 

@@ -132,7 +132,7 @@ def test_other_commands_tell_each_failure_in_one_line_and_go_on(broken: Path) ->
 def test_a_part_that_is_missing_names_the_plugins_that_failed(broken: Path) -> None:
     done = ticketkit_with(broken, "parts", "late")
     assert done.returncode == 2
-    assert "no part is named 'late'; choose from channel, " in done.stderr
+    assert "no part is named 'late'; choose from accuracy, channel, " in done.stderr
     assert "plug_late (plug-late 0.3): KeyError: 'late'" in done.stderr
 
 

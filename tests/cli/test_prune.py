@@ -690,7 +690,7 @@ def test_a_scheme_of_one_sparsity_needs_none_and_names_what_it_spares(
             "scheme nm:n=2,m=4 ranks scores as they are: al",
         ),
         (["--scheme", "nm:n=1,m=7"], 3, "nothing to prune: spared attention.in_proj_weight (4 we"),
-        (["--sparsity", "0.5", "--criterion", "taylor"], 2, "criterion taylor needs a network an"),
+        (["--sparsity", "0.5", "--criterion", "taylor"], 2, "criterion taylor looks at data: give"),
     ],
 )
 def test_what_a_part_cannot_do_is_told(

@@ -75,7 +75,7 @@ def test_it_is_the_closed_form_of_a_linear_layer() -> None:
     torch.testing.assert_close(norm.running_var, variance, rtol=1e-12, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(2, 40), st.integers(2, 20), st.booleans(), st.integers(0, 9))
 def test_all_else_is_left_alone_and_the_same_data_give_the_same_bits(
     count: int, batch: int, training: bool, seed: int

@@ -129,6 +129,7 @@ LAYERS = [
     "drawing",
     "pretraining",
     "transferring",
+    "sampled",
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ticketkit.modes import evaluating, same_generators
+from ticketkit.modes import evaluating, same_generators, seeded, training
 
 
 def network() -> nn.Sequential:
@@ -49,3 +49,24 @@ def test_generators_come_back() -> None:
         torch.rand(3)
         torch.manual_seed(5)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_seed_gives_the_same_numbers_and_leaves_the_generator_as_it_was() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    drawn = []
+    for _ in range(2):
+        with seeded(5):
+            drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.initial_seed() == 7
+
+
+def test_a_network_in_training_comes_back_as_it_was() -> None:
+    model = network()
+    before = flags(model)
+    with training(model):
+        assert all(flags(model))
+    assert flags(model) == before

@@ -47,6 +47,16 @@ def test_it_tells_the_classes_of_pictures_of_one_channel(spec: str) -> None:
     )
 
 
+@pytest.mark.slow
+def test_hooks_leave_a_compiled_network_in_one_graph() -> None:
+    model = network_of("deeplabv3_mobilenet_v3_large", 4, 1).eval()
+    ticketkit.normalised(model, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    pictures = torch.rand(1, 1, 32, 32)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        assert torch.equal(compiled(pictures), model(pictures))
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_its_weights_are_a_function_of_the_seed_alone(spec: str) -> None:
     torch.manual_seed(1)

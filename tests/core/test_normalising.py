@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,15 +54,15 @@ def test_copies_and_pickles_keep_it() -> None:
 
 
 def test_a_compiled_network_keeps_it() -> None:
-    compiled = torch.compile(normalised(network(), MEAN, STD), backend="eager")
+    compiled: Any = torch.compile(normalised(network(), MEAN, STD), backend="eager")
     torch.testing.assert_close(compiled(pictures()), expected())
     assert normalisation_of(compiled) == KNOWN
     assert normalisation_of(normalised(compiled)) == {}
 
 
-def test_a_distributed_network_keeps_it() -> None:
-    store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+def test_a_distributed_network_keeps_it(tmp_path: Path) -> None:
+    meeting = f"file://{tmp_path}/meeting"
+    torch.distributed.init_process_group("gloo", meeting, rank=0, world_size=1)
     try:
         wrapped = DistributedDataParallel(normalised(network(), MEAN, STD))
         torch.testing.assert_close(wrapped(pictures()), expected())

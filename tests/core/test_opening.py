@@ -42,6 +42,14 @@ def test_the_file_tells_what_network_it_is_of(tmp_path: Path) -> None:
     torch.testing.assert_close(opened.model.eval()(pictures), bare((pictures - 0.1) / 0.3))
 
 
+def test_a_normalisation_that_does_not_fit_is_the_files_fault(tmp_path: Path) -> None:
+    state = {f"model.{n}": t for n, t in network_of(SPEC, 5, 1).state_dict().items()}
+    state["normalizer.new_mean"], state["normalizer.new_std"] = torch.zeros(1), torch.zeros(1)
+    path = samples.save(state, tmp_path, "zip")
+    with pytest.raises(ticketkit.CheckpointError, match="a std above 0"):
+        network_for(ticketkit.open_checkpoint(path), SPEC, 5, 1)
+
+
 def test_an_architecture_that_is_asked_for_overrides_it(tmp_path: Path) -> None:
     source = pretrained(tmp_path)
     assert arch_for(source, "resnet18", segmentation=False) == "resnet18"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 import ticketkit
-from ticketkit.options import options_of, resolve, spec_of
+from ticketkit.options import literal, options_of, resolve, spec_of
 
 
 @dataclass(frozen=True)
@@ -134,3 +135,23 @@ def test_options_are_listed_with_their_types_and_defaults() -> None:
     assert listed["norm"] == ("l2 | linf", "l2")
     assert listed["perhaps"] == ("a whole number or none", "none")
     assert options_of(type(resolve("scheme", "row"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", 3), ("-0.5", -0.5), ("8/255", 8 / 255), ("true", True), ("False", False), ("x", "x")]
+    + [(text, text) for text in ("", "nan", "inf", "a/b", "1/0", "none")],
+)
+def test_a_value_of_no_known_type_is_a_number_a_truth_or_text(text: str, expected: object) -> None:
+    assert literal(text) == expected
+    assert type(literal(text)) is type(expected)
+
+
+def test_a_module_that_fails_to_import_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_parts.py").write_text("raise RuntimeError('a\\nb')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ticketkit.UnknownPart, match=r"no scheme at .*RuntimeError: a") as caught:
+        resolve("scheme", "broken_parts:Scheme")
+    assert "\n" not in str(caught.value)

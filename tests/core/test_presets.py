@@ -41,7 +41,7 @@ def test_small_finetunes_few_pictures_for_longer() -> None:
 
 
 def test_small_solves_a_linear_evaluation_and_trains_the_head_of_a_segmenter() -> None:
-    assert schedule_of("small", "linear").solver == "lbfgs"
+    assert schedule_of("small", "linear").solver == "newton"
     found = schedule_of("small", "linear", segmentation=True)
     assert (found.solver, found.batchnorm) == ("sgd", "recalibrate")
 

@@ -76,7 +76,7 @@ def test_any_width_has_the_names_of_the_default_and_doubles_from_stage_to_stage(
 
 def test_the_variance_of_gradients_is_kept_at_every_width() -> None:
     torch.manual_seed(0)
-    weight = ResNet("resnet10", SMALL, 1, 62).layer4[0].conv2.weight
+    weight = ResNet("resnet10", SMALL, 1, 62).get_parameter("layer4.0.conv2.weight")
     assert math.isclose(weight.std().item(), math.sqrt(2 / (128 * 9)), rel_tol=0.02)
 
 

@@ -65,7 +65,7 @@ def test_a_perturbation_grows_over_the_ramp() -> None:
     [
         ({}, "counted in epochs or in steps: found epochs=0, steps=0"),
         ({"epochs": 1, "steps": 1}, "found epochs=1, steps=1"),
-        ({"solver": "lbfgs", "epochs": 3}, "lbfgs runs until it converges: found epochs=3"),
+        ({"solver": "newton", "epochs": 3}, "newton runs until it converges: found epochs=3"),
         ({"epochs": 1, "batch": 0}, "batch is a number of pictures from 1 on, found 0"),
         ({"epochs": 1, "lr": math.nan}, "lr is a number from 0 on, found nan"),
         ({"epochs": -1}, "epochs is a number from 0 on, found -1"),

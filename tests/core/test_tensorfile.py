@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.samples import bit_flips, check_message, little_memory, raw_safetensors, save, state
 from ticketkit import CheckpointError
-from ticketkit.tensorfile import DTYPES, TensorFile
+from ticketkit.tensorfile import DTYPES, TensorFile, in_order, itemsize
 
 ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 DATA = np.array([1, 2], np.float32).tobytes()
@@ -304,3 +304,16 @@ def test_whatever_the_header_holds_the_answer_is_one_of_ours(
 
 def test_a_header_length_beyond_any_file_is_refused(tmp_path: Path) -> None:
     assert "100 MiB" in refusal(tmp_path, struct.pack("<Q", 2**64 - 1) + b"{}")
+
+
+@given(st.dictionaries(st.text("ab.", min_size=1), st.sampled_from(sorted(DTYPES)), min_size=1))
+def test_in_order_every_tensor_is_aligned_and_the_order_is_that_of_no_mapping(
+    dtypes: dict[str, str],
+) -> None:
+    names = in_order(dtypes)
+    assert names == in_order(dict(reversed(dtypes.items())))
+    assert sorted(names) == sorted(dtypes)
+    start = 0
+    for name in names:
+        assert start % itemsize(dtypes[name]) == 0
+        start += 3 * itemsize(dtypes[name])

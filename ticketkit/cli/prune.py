@@ -46,6 +46,11 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
+@click.option("--task", help="The data for a criterion that looks at some, such as taylor.")
+@click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"
+)
 @click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
 @checkpoint_key
 @force

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 class Taylor(ticketkit.Criterion):
     """The mean over batches of |weight * d loss / d weight|, of first order and without the square.
 
-    Molchanov et al. 2019, arXiv 1906.10771. It needs a network and data, so it is drawn in Python:
-    ticketkit.draw(model, criterion="taylor", batches=..., ...). Frozen parameters count like
-    others; one that the network does not use scores zero.
+    Molchanov et al. 2019, arXiv 1906.10771. It needs a network and data: `prune --task` gives the
+    first 1024 training pictures of a task, in an order that the seed draws, and
+    ticketkit.draw(model, criterion="taylor", batches=..., ...) whatever you like. Frozen parameters
+    count like others; one that the network does not use scores zero.
     """
 
     name = "taylor"

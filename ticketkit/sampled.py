@@ -1,0 +1,68 @@
+"""A draw for which a criterion looks at a task's data: the network of a file, and batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ticketkit.batching import batches_of
+from ticketkit.checkpoint import Checkpoint
+from ticketkit.datasets import data_of
+from ticketkit.drawing import draw
+from ticketkit.losses import cross_entropy
+from ticketkit.opening import network_for
+from ticketkit.options import resolve, spec_of
+from ticketkit.parts import Task
+from ticketkit.seeds import order
+from ticketkit.stacking import pixels
+from ticketkit.ticket import Ticket
+from ticketkit.versions import versions_of
+
+PICTURES = 1024
+"""How many training pictures a criterion looks at, at most."""
+_BATCH = 64
+
+
+def draw_on_task(
+    checkpoint: Checkpoint,
+    *,
+    task: str,
+    arch: str | None,
+    root: Path | None,
+    seed: int,
+    **options: Any,
+) -> Ticket:
+    """`draw` from a checkpoint's network, with training pictures of the task it was trained on.
+
+    These are the first `PICTURES` in the order that the seed draws. A checkpoint whose head is for
+    other classes than the task's is refused: the head is not replaced.
+    """
+    part = cast("Task", resolve("task", task))
+    data = data_of(part, root)
+    opened = network_for(
+        checkpoint, arch, part.classes, data.shape[0], segmentation=part.segmentation
+    )
+    count = len(data.train)  # type: ignore[arg-type]  # it was checked
+    chosen = torch.utils.data.Subset(data.train, order(seed, 0, count)[:PICTURES].tolist())
+    batches = _Batches(chosen)
+    ticket = draw(opened.model, batches=batches, loss=cross_entropy, seed=seed, **options)
+    provenance = replace(
+        ticket.provenance,
+        source=checkpoint.digest(),  # of the file: a network may hold its weights in another dtype
+        task=spec_of(part),
+        versions={**versions_of(part), **ticket.provenance.versions},
+    )
+    return replace(ticket, provenance=provenance)
+
+
+class _Batches:
+    def __init__(self, data: torch.utils.data.Dataset[Any]) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Any]]:
+        for inputs, targets in batches_of(self._data, _BATCH):
+            yield pixels(inputs), targets
