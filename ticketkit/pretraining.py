@@ -54,6 +54,7 @@ def pretrain(request: Pretrain, report: Report | None = None) -> dict[str, Any] 
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(reserve(request.output)) if leads() else None
         stack.enter_context(session(device))
+        request.check_run()
         work = _Pretraining(request, device, report)
         document = carried_out(request, "pretrain", work.recipe(), work.run, device, place)
     return document and {**document, "output": str(request.output)}
@@ -64,7 +65,7 @@ class _Pretraining:
 
     def __init__(self, request: Pretrain, device: torch.device, report: Report | None) -> None:
         from ticketkit.datasets import data_of
-        from ticketkit.networks import network_of
+        from ticketkit.networks import network_of, of_kind
         from ticketkit.normalising import normalised
 
         self._request = request
@@ -73,10 +74,9 @@ class _Pretraining:
         self._schedule = schedule_of(
             request.fit, "pretrain", task=self._task.name, segmentation=self._task.segmentation
         )
+        self._arch = of_kind(request.arch or "", segmentation=self._task.segmentation)
         self._data = data_of(self._task, request.data)
-        model = network_of(
-            request.arch or "", self._task.classes, self._data.shape[0], request.seed
-        )
+        model = network_of(self._arch, self._task.classes, self._data.shape[0], request.seed)
         normalised(model, **self._task.normalisation)
         self._model = ready(model, device)
 
@@ -86,7 +86,7 @@ class _Pretraining:
 
         return self._request.recipe(
             "pretrain",
-            arch=self._request.arch,
+            arch=self._arch,
             fit=written(self._schedule),
             data=of_the_data(self._data),
             processes=world().size,
@@ -131,7 +131,7 @@ class _Pretraining:
 
         request, robust = self._request, self._robustifier
         return Pretraining(
-            arch=request.arch or "",
+            arch=self._arch,
             classes=self._task.classes,
             channels=self._data.shape[0],
             task=spec_of(self._task),
