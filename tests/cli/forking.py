@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 # What is imported late, where it is needed: seconds that each process would lose.
-_LATE = ("sklearn.datasets", "matplotlib.font_manager", "scipy.optimize", "torchvision")
+_LATE = (
+    "sklearn.datasets",
+    "matplotlib.font_manager",
+    "scipy.optimize",
+    "torchvision",
+    "tests.cli.stepwise",
+)
 _LOOK = 0.0005
 
 Step = tuple[Any, ...]

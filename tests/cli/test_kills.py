@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.forking import Ended, Forks, Step, see, send, wait
+from tests.cli.forking import Ended, Forks, Step, read, see, send, wait
 from ticketkit.manifests import Stage, fault_of, is_stage_name
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ TRANSFER = (
     *("--task", "digits:labels=200,size=8", "--fit", "small:epochs=40,batch=40", "--run", "run"),
     *("-o", "out.safetensors", "--resume"),
 )
-TRAIN = "tests.cli.test_kills:train"
+TRAIN = "tests.cli.stepwise:train"
 
 Run = Callable[..., Ended]
 
@@ -71,31 +71,6 @@ def test_a_training_that_saves_after_each_step_goes_on_in_the_middle_of_epochs(
     assert sum(step % 4 != 0 for step in begun) >= 3, begun
 
 
-def train(arguments: list[str]) -> int:
-    """In a process of its own: train, and save after each step."""
-    import ticketkit
-    from tests.core.networks import network, pictures
-
-    def report(event: Any) -> None:
-        if event["event"] == "fit":
-            Path("/dev/stderr").write_text(str(event["step"]), encoding="utf-8")
-
-    model = network()
-    mask = ticketkit.draw(model, scheme="unstructured", sparsity=0.5).mask
-    ticketkit.fit(
-        model,
-        pictures(),  # 50 of them, four batches
-        schedule="small:epochs=25,batch=16",
-        mask=mask,
-        robustifier="pgd:steps=1",
-        run="run",
-        resume=True,
-        save_every=0,
-        report=report,
-    )
-    return 0
-
-
 def kill_and_compare(run: Run, tmp_path: Path) -> list[Ended]:
     """Kill runs until that is enough, and resume each to its end; all that was attempted."""
     whole = fresh(tmp_path / "whole")
@@ -124,11 +99,14 @@ def fresh(folder: Path) -> Path:
 
 
 def moment(lots: random.Random, seconds: float) -> tuple[Step, ...]:
-    """When to kill: at any time in the first third of what a run takes, or during a save."""
+    """When to kill: at any time, during a save, or, mostly, in the training."""
     kill = send(signal.SIGKILL)
-    if lots.random() < 0.3:
+    later = wait(lots.uniform(0, seconds / 3))
+    if (what := lots.random()) < 0.15:
+        return later, kill
+    if what < 0.4:
         return see("run/*.partial"), wait(lots.uniform(0, 0.005)), kill
-    return wait(lots.uniform(0, seconds / 3)), kill
+    return read("\n"), later, kill
 
 
 def check_whole(broken: Path, whole: Path) -> None:

@@ -192,7 +192,7 @@ def test_safetensors_files_are_shown_verified_and_applied_without_torch_and_plug
 def test_completion_offers_commands_and_options() -> None:
     environment = {"_TICKETKIT_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     found = run(cwd=Path.cwd(), env={**environment, "COMP_WORDS": "ticketkit p"})
-    assert found.stdout.split() == ["plain,prune", "plain,parts", "plain,plugins"]
+    assert found.stdout.split() == ["plain,prune", "plain,pretrain", "plain,parts", "plain,plugins"]
     environment |= {"COMP_WORDS": "ticketkit prune --sp", "COMP_CWORD": "2"}
     assert run(cwd=Path.cwd(), env=environment).stdout.split() == ["plain,--sparsity"]
 
