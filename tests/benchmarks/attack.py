@@ -29,7 +29,7 @@ def pgd_rows(scale: Scale) -> Iterator[Result]:
         peers["torchattacks PGD-7"] = _torchattacks
     plain, ours = _Training(network, scale.batch), _Training(network, scale.batch, PGD)
     others = [_Training(network, scale.batch, perturb=perturb) for perturb in peers.values()]
-    floor, time, *taken = in_turn(scale.runs, plain.step, ours.step, *(o.step for o in others))
+    floor, time, *taken = in_turn(_rounds(scale), plain.step, ours.step, *(o.step for o in others))
     yield timed("D1", f"training step with PGD-7, {scale.trained}", time, floor, 5.8)
     for what, other in zip(peers, taken, strict=True):
         yield Peer("D1", what, ratio(other, floor), 1e3 * min(other), "ms")
@@ -45,7 +45,7 @@ def half_rows(scale: Scale) -> Iterator[Result]:
     network = build(scale.trained)
     plain = _Training(network, scale.batch)
     ours = _Training(network, scale.batch, PGD, half=True)
-    floor, time = in_turn(scale.runs, plain.step, ours.step)
+    floor, time = in_turn(_rounds(scale), plain.step, ours.step)
     what = f"training step with PGD-7, bf16, {scale.trained}; floor fp32"
     yield timed("D2", what, time, floor, 3.2)
 
@@ -56,10 +56,15 @@ def cheap_rows(scale: Scale) -> Iterator[Result]:
     plain = _Training(network, scale.batch)
     free = _Training(network, scale.batch, "free:replays=4")
     fast = _Training(network, scale.batch, "fgsm-rs")
-    floor, replays, steps = in_turn(scale.runs, plain.step, free.step, fast.step)
+    floor, replays, steps = in_turn(_rounds(scale), plain.step, free.step, fast.step)
     replay = [time / 4 for time in replays]
     yield timed("D3", f"replay of free, {scale.trained}", replay, floor, 1.05)
     yield timed("D3", f"training step with fgsm-rs, {scale.trained}", steps, floor, 1.75)
+
+
+def _rounds(scale: Scale) -> int:
+    """Steps take seconds, so that a few of them do."""
+    return min(5, scale.runs)
 
 
 class _Training:
