@@ -167,7 +167,7 @@ class Loop:
         self._optimizer.zero_grad()
         with _told(position), self._autocast():
             loss = self._loss(self._network(inputs), targets)
-        _check_loss(loss, position, rate, self._saver.where)
+        _check_loss(loss, position, rate, self._saver.last)
         with _told(position):
             (loss * weight).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -273,7 +273,7 @@ def _check_inputs(found: object, inputs: torch.Tensor) -> None:
         raise ValueError("it made inputs that are NaN or infinite")
 
 
-def _check_loss(loss: Any, position: Position, rate: float, where: str) -> None:
+def _check_loss(loss: Any, position: Position, rate: float, left: str) -> None:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         kind = type(loss).__name__
         shape = f" of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
@@ -281,5 +281,5 @@ def _check_loss(loss: Any, position: Position, rate: float, where: str) -> None:
     if not math.isfinite(value := float(loss.detach())):
         raise TrainingError(
             f"the loss is {value} at batch {position.batch + 1} of epoch {position.epoch + 1}, at "
-            f"learning rate {rate:.3g}: a lower one may do; the state before this step is {where}"
+            f"learning rate {rate:.3g}: a lower one may do; {left}"
         )

@@ -88,7 +88,14 @@ class Saver:
 
     @property
     def where(self) -> str:
-        """Where it is saved, in words."""
-        return (
-            f"saved in {printable(str(self._run.path))}" if self._run is not None else "not saved"
-        )
+        """Where the training is saved, and how to go on, in words."""
+        if self._run is None:
+            return "not saved"
+        return f"saved in {printable(str(self._run.path))}; --resume goes on from there"
+
+    @property
+    def last(self) -> str:
+        """What is left of the training where it cannot go on, in words."""
+        if self._run is None or not self._run.stages(_PREFIX):
+            return "nothing was saved before"
+        return f"the last good state is saved in {printable(str(self._run.path))}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.forking import Forks, forks
 from ticketkit.cli import main
 
 
@@ -49,3 +50,10 @@ def cli(folder: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
         return Result(status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ready_made() -> Iterator[Forks]:
+    """A process that forks commands, with everything imported."""
+    with forks() as process:
+        yield process
