@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
 from ticketkit.batchnorm import recalibrate
+from ticketkit.distributed import led, share_tensors
 from ticketkit.errors import UsageError
 from ticketkit.feeding import count_of
 from ticketkit.heads import head_of, heads_of, replace_head
@@ -76,7 +78,8 @@ def transfer(
                 "solver=newton is for a linear evaluation, natural and by cross-entropy"
             )
         mask.apply_(model)
-        _solve(model, data, chosen)
+        led(partial(_solve, model, data, chosen))
+        share_tensors(model.state_dict())
         return None
     with _only_head(model) if mode == "linear" else contextlib.nullcontext():
         return fit(

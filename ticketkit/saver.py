@@ -50,6 +50,9 @@ class Saver:
         self._run = run
         self._every = every
         self._last = time.monotonic()
+        saved = "not saved" if run is None else f"saved in {printable(str(run.path))}"
+        self.where = share(saved)
+        """Where it is saved, in words."""
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         """Bring both to where they were saved last; the position."""
@@ -57,13 +60,13 @@ class Saver:
         if self._run is not None:
             stage = self._run.newest(_PREFIX)
             self._run.rewind_events(stage)
-            found = stage and load_state(stage.path)
-        if not share(found is not None):
+            found = load_state(stage.path) if stage else None
+        state = share(found)
+        if state is None:
             return Position()
-        state, optimizer_state, position = share(found)
-        model.load_state_dict(state)
-        optimizer.load_state_dict(optimizer_state)
-        return Position(**position)
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+        return Position(**state.position)
 
     def due(self, position: Position) -> bool:
         """Whether it is time to save; it is sooner at the end of an epoch."""
