@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# The networks of tests are small: threads would wait for one another longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
