@@ -93,7 +93,7 @@ class Loop:
             if self._schedule.batchnorm != "train":
                 stack.enter_context(frozen_statistics(self._model))
             if self._world.size > 1:
-                self._network = replicated(self._model)
+                self._network = stack.enter_context(replicated(self._model))
                 stack.callback(setattr, self, "_network", self._model)
             self._tell("fit", step=position.step, steps=self._total, batches=self._feed.batches)
             requested = stack.enter_context(steps())

@@ -1,6 +1,9 @@
 """A network in many processes: each trains a copy, by the mean of all their gradients."""
 
 # No annotations of the future here: torch reads those of the hook.
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,13 +14,17 @@ from torch.nn.parallel import DistributedDataParallel
 from ticketkit.distributed import connected, world
 
 
-def replicated(model: nn.Module) -> DistributedDataParallel:
-    """The network as one of many, which all begin with the leading process's weights."""
+@contextlib.contextmanager
+def replicated(model: nn.Module) -> Iterator[nn.Module]:
+    """The network as one of many in a block; all begin with the leading process's weights."""
     with connected():
         replica = DistributedDataParallel(model)
     if world().size > 2:  # of two numbers the sum is the same in any order
         replica.register_comm_hook(None, _mean)
-    return replica
+    with warnings.catch_warnings():
+        # Of a kernel with one channel, which the strides of its gradient cannot tell from another.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        yield replica
 
 
 def _mean(
