@@ -38,9 +38,12 @@ def start(arguments: Sequence[object], cwd: Path, size: int = 2) -> list[subproc
 
 
 def torchrun(arguments: Sequence[object], cwd: Path, size: int = 2) -> subprocess.Popen[str]:
-    """`torchrun -m ticketkit ARGUMENTS`, on a port of its own choice."""
+    """`torchrun -m -- ticketkit ARGUMENTS`, on a port of its own choice.
+
+    Without the two dashes torchrun takes --run for an abbreviation of an option of its own.
+    """
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", f"{size}"]
-    command = [sys.executable, *launcher, "-m", "ticketkit", *map(str, arguments)]
+    command = [sys.executable, *launcher, "-m", "--", "ticketkit", *map(str, arguments)]
     return _process(command, cwd, environment())
 
 

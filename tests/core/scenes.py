@@ -141,7 +141,7 @@ def trained() -> Iterator[tuple[str, object]]:
         yield f"held, {robustifier}", [digest(model), revived]
     linear = Named()
     ticketkit.transfer(linear, ticketkit.draw(linear, scheme="row", sparsity=0.5), pictures(53))
-    yield "linear", [digest(linear), linear.fc.weight.tolist()]
+    yield "linear", [digest(linear), linear.get_parameter("fc.weight").tolist()]
     ours = ticketkit.draw(plain(), scheme="unstructured", sparsity=0.5).mask
     if RANK:
         ours = ours & ours.__class__({n: torch.rand(k.shape) < 0.5 for n, k in ours.items()})
