@@ -1,4 +1,4 @@
-"""Many processes, one training: what torchrun started, and what they have to agree on."""
+"""Many processes, one training: what torchrun started, how they join, and how they leave."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from ticketkit.errors import Stopped, TicketkitError, TrainingError, UsageError, printable, some
+from ticketkit.errors import Stopped, TrainingError, UsageError, printable
 
 if TYPE_CHECKING:
     import torch
-
-T = TypeVar("T")
 
 # The others wait while the leading process reads data or measures, which may take hours. One that
 # ends is noticed at once all the same: its connections close.
@@ -151,100 +149,3 @@ def meet() -> None:
 
         with connected():
             dist.barrier()
-
-
-def share(value: T) -> T:
-    """What the leading process gives, in every process."""
-    if world().size == 1:
-        return value
-    import torch.distributed as dist
-
-    box = [value]
-    with connected():
-        dist.broadcast_object_list(box)
-    return box[0]
-
-
-def share_tensors(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give every process the leading one's values, in place."""
-    if world().size == 1:
-        return
-    import torch.distributed as dist
-
-    for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        values = tensor.contiguous()  # a copy, where channels are last
-        with connected():
-            dist.broadcast(values, 0)
-        if values is not tensor:
-            tensor.copy_(values)
-
-
-def led(work: Callable[[], T]) -> T:
-    """What the leading process makes by `work`, in every process; or what it raises, in every one.
-
-    An error that is none of ours is a `TrainingError` in the others.
-    """
-    if world().size == 1:
-        return work()
-    made: Any = None
-    error: Exception | None = None
-    if world().leads:
-        try:
-            made = work()
-        except Exception as failure:  # noqa: BLE001  raised again, once the others know
-            error = failure
-    ours = error is None or isinstance(error, TicketkitError)
-    told: Exception | None = (
-        error if ours else TrainingError(f"the leading process failed: {error!r}")
-    )
-    made, told = share((made, told))
-    if error is None:
-        error = told
-    if error is not None:
-        raise error
-    found: T = made
-    return found
-
-
-def in_turn(work: Callable[[], T]) -> T:
-    """Do `work` in the leading process first, which may write files; then in all others."""
-    if not world().leads:
-        meet()
-        return work()
-    made = work()
-    meet()
-    return made
-
-
-def gathered(numbers: tuple[float, ...], device: torch.device) -> list[tuple[float, ...]]:
-    """The numbers that each process gives, in the order of ranks."""
-    if world().size == 1:
-        return [numbers]
-    import torch
-    import torch.distributed as dist
-
-    ours = torch.tensor(numbers, dtype=torch.float64, device=device)
-    every = [torch.empty_like(ours) for _ in range(world().size)]
-    with connected():
-        dist.all_gather(every, ours)
-    return [tuple(each.tolist()) for each in every]
-
-
-def agree(what: str, found: Any) -> None:
-    """Raise a `TrainingError` in every process unless all of them found the same, plain data."""
-    if world().size == 1:
-        return
-    import torch.distributed as dist
-
-    from ticketkit.runrecord import differences
-
-    every: list[Any] = [None] * world().size
-    with connected():
-        dist.all_gather_object(every, found)
-    if odd := [
-        f"{name or 'it'} is {first} in process 0 and {other} in process {rank}"
-        for rank, each in enumerate(every)
-        for name, first, other in differences(every[0], each)
-    ]:
-        raise TrainingError(f"the processes disagree on {what}: {some(odd)}")

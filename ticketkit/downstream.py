@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 
 from ticketkit.batchnorm import recalibrate
-from ticketkit.distributed import led, share_tensors
 from ticketkit.errors import UsageError
 from ticketkit.feeding import count_of
 from ticketkit.heads import head_of, heads_of, replace_head
@@ -21,6 +20,7 @@ from ticketkit.mask import Mask, unwrap
 from ticketkit.parts import Robustifier
 from ticketkit.presets import schedule_of
 from ticketkit.schedules import Schedule
+from ticketkit.sharing import led, share_tensors
 from ticketkit.sources import source_of
 from ticketkit.stages import Run
 from ticketkit.ticket import Ticket

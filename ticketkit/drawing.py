@@ -17,13 +17,14 @@ from ticketkit.checkpoint import Checkpoint
 from ticketkit.choices import Parts
 from ticketkit.collecting import collect
 from ticketkit.digests import digest_of_mask, in_background
-from ticketkit.distributed import agree, led, world
+from ticketkit.distributed import world
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
 from ticketkit.prunable import survey
 from ticketkit.scoring import Scores
+from ticketkit.sharing import agree, led
 from ticketkit.sources import source_of
 from ticketkit.ticket import Provenance, Ticket
 from ticketkit.versions import versions_of

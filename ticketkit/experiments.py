@@ -134,7 +134,8 @@ def carried_out(
 
     Returns the document of the run; None in all but the leading process.
     """
-    from ticketkit.distributed import agree, share, world
+    from ticketkit.distributed import world
+    from ticketkit.sharing import agree, share
 
     agree("what they do", recipe)
     with opened(experiment, command, recipe, device, world()) as run:
@@ -190,7 +191,7 @@ def _copy_weights(run: Run, place: Output) -> None:
 def data_for(experiment: Experiment, task: Task) -> Data:
     """The task's data, which the leading process reads first: it may download and convert it."""
     from ticketkit.datasets import data_of
-    from ticketkit.distributed import in_turn
+    from ticketkit.sharing import in_turn
 
     return in_turn(lambda: data_of(task, experiment.data))
 

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ticketkit import progress
 from ticketkit.batchnorm import frozen_statistics, recalibrate
 from ticketkit.blame import blamed
-from ticketkit.distributed import agree, connected, gathered, meet, share_tensors, world
+from ticketkit.distributed import connected, meet, world
 from ticketkit.errors import InputError, Stopped, TrainingError, UsageError, printable
 from ticketkit.feeding import Batch, Feed, LoaderFeed
 from ticketkit.modes import same_generators, training
 from ticketkit.parts import Robustifier, StepContext
+from ticketkit.replicating import replicated
 from ticketkit.saver import Position, Saver
 from ticketkit.schedules import Schedule
 from ticketkit.seeds import seed_of
+from ticketkit.sharing import agree, gathered, share_tensors
 from ticketkit.sources import digest_of_tensors
 from ticketkit.stacking import pixels
 from ticketkit.stopping import Requested, steps
@@ -92,8 +93,7 @@ class Loop:
             if self._schedule.batchnorm != "train":
                 stack.enter_context(frozen_statistics(self._model))
             if self._world.size > 1:
-                with connected():
-                    self._network = DistributedDataParallel(self._model)
+                self._network = stack.enter_context(replicated(self._model))
                 stack.callback(setattr, self, "_network", self._model)
             self._tell("fit", step=position.step, steps=self._total, batches=self._feed.batches)
             requested = stack.enter_context(steps())

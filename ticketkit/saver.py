@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ticketkit.distributed import share
 from ticketkit.errors import printable
+from ticketkit.sharing import share
 from ticketkit.stages import Run
 from ticketkit.trainstate import load_state, save_state
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.digests import digest_of_mask
-from ticketkit.distributed import agree, whole_world, world
+from ticketkit.distributed import whole_world, world
 from ticketkit.errors import UsageError
 from ticketkit.feeding import count_of, feed_of
 from ticketkit.loop import Fitted, Loop, Report
@@ -20,6 +20,7 @@ from ticketkit.presets import Stage, schedule_of
 from ticketkit.runs import open_run
 from ticketkit.saver import Saver
 from ticketkit.schedules import Schedule
+from ticketkit.sharing import agree
 from ticketkit.stages import Run
 
 if TYPE_CHECKING:

@@ -103,6 +103,8 @@ LAYERS = [
     "transplanting",
     "opening",
     "distributed",
+    "sharing",
+    "replicating",
     "environment",
     "experiments",
     "losses",
