@@ -72,11 +72,8 @@ def transfer(
     chosen = schedule_of(schedule, mode, count=count_of(data))
     if classes is not None:
         replace_head(model, classes, seed)
+    chosen.check_solver(linear=mode == "linear", plain=robustifier is None and loss is None)
     if chosen.solver == "newton":
-        if mode != "linear" or robustifier is not None or loss is not None:
-            raise UsageError(
-                "solver=newton is for a linear evaluation, natural and by cross-entropy"
-            )
         mask.apply_(model)
         led(partial(_solve, model, data, chosen))
         share_tensors(model.state_dict())

@@ -68,12 +68,20 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a `UsageError` for what is wrong before any data is read."""
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise UsageError(f"seed is a whole number from 0 on, found {self.seed!r}")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
         if self.workers < 0:
             raise UsageError(f"workers is a number from 0 on, found {self.workers}")
         self.parts()
         self.threat()
+
+    def check_run(self) -> None:
+        """Refuse a folder that no run can begin in, in the leading process."""
+        from ticketkit.distributed import world
+        from ticketkit.runs import check_run
+
+        if self.run is not None and world().leads:
+            check_run(self.run, resume=self.resume)
 
     def recipe(self, command: str, **others: Any) -> dict[str, Any]:
         """What decides the bits of the run, specs with every option written out."""
@@ -169,9 +177,9 @@ def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
     with run.stage(RESULT) as folder:
         with reserve(folder / WEIGHTS) as output:
             save_checkpoint(output, outcome.model.state_dict(), outcome.record)
-        text = json.dumps(outcome.document, indent=2, sort_keys=True) + "\n"
+        text = json.dumps(outcome.document, indent=2) + "\n"
         (folder / _JSON).write_text(text, encoding="utf-8")
-    return outcome.document
+    return cast("dict[str, Any]", json.loads(text))  # as it is when it is read again
 
 
 def _check_place(place: Output, run: Run, *, done: bool) -> None:

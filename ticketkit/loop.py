@@ -194,7 +194,17 @@ class Loop:
 
     def _save(self, position: Position) -> None:
         if self._feed.seeks or not position.batch or position.step == self._total:
+            self._check_weights(position)
             self._saver.save(self._model, self._optimizer, position)
+
+    def _check_weights(self, position: Position) -> None:
+        """Refuse to save what a gradient that was not finite has spoilt."""
+        for name, weight in self._model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise TrainingError(
+                    f"{printable(name)} is not finite after step {position.step:,} of "
+                    f"{self._total:,}: a lower learning rate may do; {self._saver.last}"
+                )
 
     def _tell(self, event: str, **fields: Any) -> None:
         if self._world.leads:

@@ -65,6 +65,19 @@ def segmenter_of(arch: str) -> str:
     )
 
 
+def of_kind(arch: str, *, segmentation: bool) -> str:
+    """The spec, or for segmentation the segmenter whose backbone it is; a callable's stands.
+
+    Raises a `UsageError` for a segmenter where the task is none.
+    """
+    kind = is_segmenter(arch)
+    if segmentation and kind is False:
+        return segmenter_of(arch)
+    if kind and not segmentation:
+        raise UsageError(f"{printable(repr(arch))} is a segmenter, and the task is none")
+    return arch
+
+
 def _task_alone(model: nn.Module, inputs: Any, output: Any) -> Any:
     """A forward hook that leaves names and state-dict keys alone: a segmenter's `out`, and the
     `logits` of networks that have auxiliary ones beside them."""

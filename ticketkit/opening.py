@@ -10,7 +10,7 @@ from ticketkit.architectures import architecture_of
 from ticketkit.channels import fit_channels
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.errors import CheckpointError, UsageError, printable
-from ticketkit.networks import is_segmenter, network_of, segmenter_of
+from ticketkit.networks import network_of, of_kind
 from ticketkit.normalising import normalised
 from ticketkit.transplanting import Loaded, load_into
 
@@ -66,12 +66,7 @@ def arch_for(checkpoint: Checkpoint, arch: str | None, *, segmentation: bool) ->
             "--arch, such as --arch resnet50"
         )
     chosen = told.arch if arch is None and told else str(arch)
-    kind = is_segmenter(chosen)
-    if segmentation and kind is False:
-        return segmenter_of(chosen)
-    if kind and not segmentation:
-        raise UsageError(f"{printable(repr(chosen))} is a segmenter, and the task is none")
-    return chosen
+    return of_kind(chosen, segmentation=segmentation)
 
 
 def _channels_in(checkpoint: Checkpoint) -> int | None:

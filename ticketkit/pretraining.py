@@ -54,6 +54,7 @@ def pretrain(request: Pretrain, report: Report | None = None) -> dict[str, Any] 
     with session(device) as world, contextlib.ExitStack() as stack:
         # Placed before the processes leave one another, which may fail.
         place = stack.enter_context(reserve(request.output)) if world.leads else None
+        request.check_run()
         work = _Pretraining(request, device, report)
         document = carried_out(request, "pretrain", work.recipe(), work.run, device, place)
     return document and {**document, "output": str(request.output)}
@@ -63,7 +64,7 @@ class _Pretraining:
     """The network to pretrain, and its data."""
 
     def __init__(self, request: Pretrain, device: torch.device, report: Report | None) -> None:
-        from ticketkit.networks import network_of
+        from ticketkit.networks import network_of, of_kind
         from ticketkit.normalising import normalised
 
         self._request = request
@@ -72,10 +73,9 @@ class _Pretraining:
         self._schedule = schedule_of(
             request.fit, "pretrain", task=self._task.name, segmentation=self._task.segmentation
         )
+        self._arch = of_kind(request.arch or "", segmentation=self._task.segmentation)
         self._data = data_for(request, self._task)
-        model = network_of(
-            request.arch or "", self._task.classes, self._data.shape[0], request.seed
-        )
+        model = network_of(self._arch, self._task.classes, self._data.shape[0], request.seed)
         normalised(model, **self._task.normalisation)
         self._model = ready(model, device)
 
@@ -85,7 +85,7 @@ class _Pretraining:
 
         return self._request.recipe(
             "pretrain",
-            arch=self._request.arch,
+            arch=self._arch,
             fit=written(self._schedule),
             data=of_the_data(self._data),
             processes=world().size,
@@ -130,7 +130,7 @@ class _Pretraining:
 
         request, robust = self._request, self._robustifier
         return Pretraining(
-            arch=request.arch or "",
+            arch=self._arch,
             classes=self._task.classes,
             channels=self._data.shape[0],
             task=spec_of(self._task),

@@ -46,10 +46,8 @@ def check_record(
     """Refuse to go on with a run of another recipe; notes where the environment is another."""
     old = _read(folder)
     shown = printable(str(folder))
-    if changes := [
-        f"{name} was {before} and is {now}"
-        for name, before, now in differences(old["recipe"], _plain(recipe))
-    ]:
+    found = sorted(differences(old["recipe"], _plain(recipe)), key=lambda each: "." in each[0])
+    if changes := [f"{name} was {before} and is {now}" for name, before, now in found]:
         raise UsageError(
             f"{shown}: a run of another recipe: {some(changes)}; name another folder with --run"
         )
@@ -66,7 +64,19 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, str,
             inner = f"{where}.{name}" if where else name
             yield from differences(old.get(name, _NOTHING), new.get(name, _NOTHING), inner)
     elif _shown(old) != _shown(new):
-        yield where, printable(_shown(old), 80), printable(_shown(new), 80)
+        before, now = _told_apart(old, new)
+        yield where, printable(_shown(before), 80), printable(_shown(now), 80)
+
+
+def _told_apart(old: Any, new: Any) -> tuple[Any, Any]:
+    """Of two specs with the same options those that differ; anything else as it is."""
+    if not isinstance(old, str) or not isinstance(new, str):
+        return old, new
+    ours, theirs = ([item.partition("=") for item in each.split(",")] for each in (old, new))
+    if [name for name, *_ in ours] != [name for name, *_ in theirs]:
+        return old, new
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
+    return ",".join("".join(a) for a, _ in pairs), ",".join("".join(b) for _, b in pairs)
 
 
 def _plain(fields: Mapping[str, Any]) -> Any:

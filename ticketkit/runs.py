@@ -63,6 +63,14 @@ def open_run(
             yield run
 
 
+def check_run(path: Path, *, resume: bool) -> None:
+    """Raise, before any work is done, what `open_run` would raise whatever the recipe is."""
+    _check_folder(path)
+    if (path / RECORD).exists():
+        with locked(_lock_of(path), path):
+            _check_new(path, resume)
+
+
 def _begin(
     path: Path, recipe: Mapping[str, Any], environment: Mapping[str, Any], resume: bool
 ) -> list[str]:
@@ -70,15 +78,19 @@ def _begin(
     if not (path / RECORD).exists():
         write_record(path, recipe, environment)
         return []
-    if not resume:
-        raise UsageError(
-            f"already there: {printable(str(path))}; --resume goes on with it, --run names another"
-        )
+    _check_new(path, resume)
     notes = check_record(path, recipe, environment)
     for left in path.glob("*.partial"):
         if is_stage_name(left.stem):
             shutil.rmtree(left, ignore_errors=True)
     return notes
+
+
+def _check_new(path: Path, resume: bool) -> None:
+    if not resume:
+        raise UsageError(
+            f"already there: {printable(str(path))}; --resume goes on with it, --run names another"
+        )
 
 
 def _check_folder(path: Path) -> None:

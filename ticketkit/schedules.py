@@ -66,7 +66,10 @@ class Schedule:
         """What must hold, and what to say where it does not."""
         found = f"found epochs={self.epochs}, steps={self.steps}"
         if self.solver == "newton":
-            yield not self.epochs + self.steps, f"newton runs until it converges: {found}"
+            yield (
+                not self.epochs + self.steps,
+                (f"newton runs until it converges: {found}; solver=sgd takes them"),
+            )
         else:
             counted = (self.epochs > 0) != (self.steps > 0)
             yield counted, f"a schedule is counted in epochs or in steps: {found}"
@@ -81,6 +84,14 @@ class Schedule:
         yield flat, "milestones are for decay=steps: this schedule falls along a cosine"
         cropped = self.augment == "crop"
         yield cropped or not self.size, "size is for augment=crop: other pictures keep their size"
+
+    def check_solver(self, *, linear: bool, plain: bool) -> None:
+        """Raise a `UsageError` where this is no linear evaluation, natural and by cross-entropy."""
+        if self.solver == "newton" and not (linear and plain):
+            raise UsageError(
+                "solver=newton is for a linear evaluation, natural and by cross-entropy: for "
+                "others give solver=sgd, and epochs"
+            )
 
     def total(self, batches: int) -> int:
         """How many batches the training takes, where an epoch has `batches`."""

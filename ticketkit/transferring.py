@@ -43,6 +43,7 @@ class Transfer(Experiment):
         super().check()
         if self.mode not in ("finetune", "linear"):
             raise UsageError(f"mode is one of finetune, linear; found {self.mode!r}")
+        self._check_schedule()
         if self.output is None:
             return
         if self.output.suffix != ".safetensors":
@@ -54,6 +55,12 @@ class Transfer(Experiment):
             if same_place(self.output, path):
                 raise UsageError(f"the output would replace its input {printable(str(path))}")
         check_absent((self.output,), force=self.force or self.resume)
+
+    def _check_schedule(self) -> None:
+        """Refuse, before data is read, a schedule that is wrong however much of it there is."""
+        task, robustifier = self.parts()
+        chosen = schedule_of(self.fit, self.mode, segmentation=task.segmentation)  # type: ignore[arg-type]
+        chosen.check_solver(linear=self.mode == "linear", plain=robustifier is None)
 
 
 def transferred(request: Transfer, report: Report | None = None) -> dict[str, Any] | None:
@@ -76,6 +83,7 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
         # Placed before the processes leave one another, which may fail.
         asked = world.leads and request.output
         place = stack.enter_context(reserve(asked)) if asked else None
+        request.check_run()
         work = _Transfer(request, ticket, checkpoint, device, report)
         document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
     return document and {**document, "output": request.output and str(request.output)}

@@ -14,6 +14,14 @@ from tests.cli.forking import Forks, forks
 from ticketkit.cli import main
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of these tests' own, so that data is made once."""
+    path = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command did."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.forking import Ended, Forks, Step, read, see, send, wait
+from tests.samples import names
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +136,34 @@ def test_a_signal_after_training_stops_at_once_and_loses_nothing(
     ended = training.run(name, attack=ATTACK)
     assert (ended.status, ended.err.splitlines()[0]) == (0, "resumed after step 10 of 10")
     assert training.result(name)[0] == training.result("whole")[0]
+
+
+# Fault rows 52, 55
+def test_nobody_has_to_read_and_there_may_be_no_home_and_no_language(tmp_path: Path) -> None:
+    command = (
+        f"{sys.executable} -m ticketkit pretrain --task glyphs:count=100,size=8 --arch {NETWORK} "
+        "--fit small:epochs=1 --attack eps=0.1,step=0.5,steps=1 --run 'L\u00e4ufe 1' --resume "
+    )
+    script = (
+        f"{command} -o 'm \u7db2.safetensors' >&-; echo $?; {command} -o n.safetensors | true; "
+    )
+    done = subprocess.run(
+        ["bash", "-c", script + "echo ${PIPESTATUS[0]}"],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "LANG": "C",
+            "LC_ALL": "C",
+            "PYTHONCOERCECLOCALE": "0",
+            "PYTHONUTF8": "0",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout == "0\n0\n", done.stderr
+    warning = "warning: a step of 0.5 is longer than the ball is wide, 2 * 0.1: "  # Fault row 39
+    lines = done.stderr.splitlines()
+    assert [line.startswith(warning) for line in lines] == [True, False, True], lines
+    assert lines[1].startswith("epoch 1/1  loss ")
+    assert names(tmp_path) == ["L\u00e4ufe 1", "m \u7db2.safetensors", "n.safetensors"]

@@ -54,3 +54,12 @@ def test_fields_are_told_as_they_are_written() -> None:
         ("b.c", "null", "not there"),
         ("e", '[1,{"f":2}]', '[1,{"f":3}]'),
     ]
+
+
+def test_of_specs_with_the_same_options_those_that_differ_are_told() -> None:
+    old: dict[str, Any] = {"fit": "epochs=1,lr=0.1,decay=none", "task": "digits:size=8,labels=9"}
+    new: dict[str, Any] = {"fit": "epochs=2,lr=0.1,decay=cosine", "task": "glyphs:size=8,count=9"}
+    assert list(differences(old, new)) == [
+        ("fit", '"epochs=1,decay=none"', '"epochs=2,decay=cosine"'),
+        ("task", '"digits:size=8,labels=9"', '"glyphs:size=8,count=9"'),
+    ]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.samples import check_message, file_size_limit, names
 from ticketkit import InputError, OutputError, UsageError
-from ticketkit.runs import default_run, open_run
+from ticketkit.runs import check_run, default_run, open_run
 
 RECIPE: dict[str, Any] = {"seed": 0, "fit": {"lr": 0.1, "epochs": 3}, "rates": [0.2, 0.4]}
 
@@ -106,14 +106,31 @@ def test_what_a_start_that_was_killed_left_is_no_strangers_file(tmp_path: Path) 
 # --- what differs: fault row 54
 
 
+def test_what_is_wrong_with_a_folder_can_be_told_before_the_recipe_is_known(
+    tmp_path: Path,
+) -> None:
+    check_run(tmp_path / "new", resume=False)
+    assert not (tmp_path / "new").exists()
+    begin(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    check_run(tmp_path, resume=True)
+    with pytest.raises(UsageError, match=r"already there: .* --resume goes on with it"):
+        check_run(tmp_path, resume=False)
+    assert sorted(tmp_path.iterdir()) == before
+    with open_run(tmp_path, RECIPE, resume=True), pytest.raises(OutputError, match="another run"):
+        check_run(tmp_path, resume=False)
+    with pytest.raises(OutputError, match="a file, where a folder is to be written"):
+        check_run(tmp_path / "run.json", resume=True)
+
+
 def test_another_recipe_is_refused_with_each_field_that_differs(tmp_path: Path) -> None:
     begin(tmp_path)
     other = {"seed": 1, "fit": {"lr": 0.5, "warmup": 2}, "rates": [0.2]}
     told = refused(tmp_path, other, UsageError, resume=True)
     assert told == (
-        f"{tmp_path}: a run of another recipe: fit.epochs was 3 and is not there, fit.lr was 0.1 "
-        "and is 0.5, fit.warmup was not there and is 2, rates was [0.2,0.4] and is [0.2], "
-        "seed was 0 and is 1; name another folder with --run"
+        f"{tmp_path}: a run of another recipe: rates was [0.2,0.4] and is [0.2], seed was 0 and is "
+        "1, fit.epochs was 3 and is not there, fit.lr was 0.1 and is 0.5, fit.warmup was not there "
+        "and is 2; name another folder with --run"
     )
 
 

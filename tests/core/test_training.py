@@ -256,6 +256,28 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None
         fit(saved, run=tmp_path / "run", resume=True)
 
 
+# Fault row 41
+@pytest.mark.parametrize("last", [6, 12])
+def test_weights_that_are_not_finite_are_never_saved(last: int, tmp_path: Path) -> None:
+    calls = 0
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        value = nn.functional.cross_entropy(outputs, targets)
+        return value + (value * 0).sqrt() if calls == last else value  # 0, of gradient NaN
+
+    with pytest.raises(
+        TrainingError,
+        match=rf"0\.weight is not finite after step {last} of 12: .*; the last good state is saved",
+    ):
+        fit(network(), loss=loss, run=tmp_path / "run", save_every=0)
+    model, whole = network(), network()
+    fit(model, run=tmp_path / "run", resume=True)
+    fit(whole)
+    assert same_bits(model, whole)
+
+
 def stopping_at_once() -> Any:
     return stopping_after_one_step(pytest.MonkeyPatch())
 

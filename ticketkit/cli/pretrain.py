@@ -42,9 +42,8 @@ def command(output: Path, as_json: bool, quiet: bool, **given: Any) -> None:
 
 def _print(document: dict[str, Any]) -> None:
     made = document["pretraining"]
-    prior = made["robustifier"] or "natural"
-    printing.say(f"{made['arch']} on {made['task']}, {prior}")
-    print_data(document["data"])
+    printing.say(made["arch"])
+    print_data(made, document["data"])
     click.echo()
     print_results(document["results"])
     click.echo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
 from ticketkit.cli.options import force, json_, quiet
 from ticketkit.cli.stops import TRAINING, heeding
+from ticketkit.errors import printable
 
 _OPTIONS = [
     click.option("--task", required=True, help="The data: glyphs, digits:labels=100, ..."),
@@ -58,8 +60,21 @@ def training(quiet: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
     Yields what is to be called with each event.
     """
-    with heeding(TRAINING), bars(quiet):
+    with heeding(TRAINING), bars(quiet), warnings.catch_warnings():
+        warnings.showwarning = _warner(quiet)
         yield (lambda event: None) if quiet else _report
+
+
+def _warner(quiet: bool) -> Callable[..., None]:
+    """What shows Python's warnings: each in a line, once, and without a place in our code."""
+    told: set[str] = set()
+
+    def warn(message: Warning, *place: object) -> None:
+        if not quiet and str(message) not in told:
+            click.echo(f"warning: {printable(str(message), 4000)}", err=True)
+        told.add(str(message))
+
+    return warn
 
 
 def _report(event: Mapping[str, Any]) -> None:
@@ -72,9 +87,12 @@ def _report(event: Mapping[str, Any]) -> None:
         click.echo(f"resumed after step {event['step']:,} of {event['steps']:,}", err=True)
 
 
-def print_data(data: Mapping[str, Any]) -> None:
-    """How many pictures there are."""
+def print_data(made: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """What was trained on: the task, the prior, how many pictures there are."""
     train, test = data["train"]["count"], data["test"]["count"]
+    printing.say(f"on {made['task']}{'' if made['robustifier'] else ', natural'}")
+    if made["robustifier"]:
+        printing.say(f"robustifier {made['robustifier']}")
     click.echo(f"{train:,} training and {test:,} test pictures")
 
 

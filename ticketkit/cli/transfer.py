@@ -60,8 +60,8 @@ def command(
 def _print(document: dict[str, Any]) -> None:
     made, ticket = document["transfer"], document["ticket"]
     reached = ticket["sparsity"]["reached"]["prunable"]
-    printing.say(f"{made['arch']} at sparsity {reached:.6f}, {document['mode']} on {made['task']}")
-    print_data(document["data"])
+    printing.say(f"{made['arch']} at sparsity {reached:.6f}, {document['mode']}")
+    print_data(made, document["data"])
     click.echo()
     print_results(document["results"])
     click.echo()
