@@ -128,10 +128,22 @@ def test_a_failure_is_told_once_and_ends_all(tmp_path: Path) -> None:
     options = ("--fit", "small:epochs=6,batch=20,lr=1e30")
     (said,) = ended([torchrun(pretrain(*options), tmp_path)])
     assert said.status == 1
-    assert said.err.count("error: ") - said.err.count("Error: ") >= 1
     assert said.err.count("the loss is nan") == 1
     assert "a bug of ticketkit" not in said.err
     assert time.monotonic() - began < 90
+
+
+def test_one_that_waits_for_the_others_can_be_stopped(tmp_path: Path) -> None:
+    first, second = start([*TICKETKIT, *pretrain()], tmp_path)
+    second.kill()
+    values = Path(f"/proc/{first.pid}/environ").read_bytes().split(b"\0")
+    port = next(int(value[12:]) for value in values if value.startswith(b"MASTER_PORT="))
+    wait_for(lambda: f":{port:04X} " in Path("/proc/net/tcp6").read_text(), 60)
+    first.send_signal(signal.SIGTERM)
+    stopped, _ = ended([first, second], 20)
+    assert stopped.status == 75
+    assert stopped.err.endswith("error: stopped by a signal; no output was left half-written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_usage_error_is_told_once(tmp_path: Path) -> None:
