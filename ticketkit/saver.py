@@ -50,9 +50,7 @@ class Saver:
         self._run = run
         self._every = every
         self._last = time.monotonic()
-        saved = "not saved" if run is None else f"saved in {printable(str(run.path))}"
-        self.where = share(saved)
-        """Where it is saved, in words."""
+        self._place = share(None if run is None else printable(str(run.path)))
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         """Bring both to where they were saved last; the position."""
@@ -92,13 +90,13 @@ class Saver:
     @property
     def where(self) -> str:
         """Where the training is saved, and how to go on, in words."""
-        if self._run is None:
+        if self._place is None:
             return "not saved"
-        return f"saved in {printable(str(self._run.path))}; --resume goes on from there"
+        return f"saved in {self._place}; --resume goes on from there"
 
     @property
     def last(self) -> str:
         """What is left of the training where it cannot go on, in words."""
-        if self._run is None or not self._run.stages(_PREFIX):
+        if self._place is None or (self._run is not None and not self._run.stages(_PREFIX)):
             return "nothing was saved before"
-        return f"the last good state is saved in {printable(str(self._run.path))}"
+        return f"the last good state is saved in {self._place}"
