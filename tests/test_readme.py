@@ -61,6 +61,18 @@ def test_the_table_of_options_lists_every_option_of_prune() -> None:
     assert {option for option in options if option.startswith("--")} - written == {"--output"}
 
 
+@pytest.mark.parametrize("command", ["pretrain", "transfer"])
+def test_the_table_of_training_lists_every_option_that_both_commands_have(command: str) -> None:
+    found = group.get_command(click.Context(group), command)
+    assert found is not None
+    options = {option for parameter in found.params for option in parameter.opts}
+    start = README.index("| option of `pretrain` and `transfer`")
+    written = set(re.findall(r"--[a-z][a-z-]+", README[start : README.index("A run is a folder")]))
+    assert written <= options
+    own = {"--mode", "--no-verify", "--checkpoint-key", "--output"}
+    assert {option for option in options if option.startswith("--")} - written <= own
+
+
 def test_the_plugin_in_the_readme_is_the_one_in_the_examples() -> None:
     example = (ROOT / "examples/ticketkit-stripe/ticketkit_stripe.py").read_text(encoding="utf-8")
     plugin = next(snippet for snippet in PYTHON if "class Stripe" in snippet)

@@ -1,4 +1,4 @@
-"""The digest of weights: the same for the same tensors, in whatever form of file they lie."""
+"""The digest of weights, or of a mask: the same for the same, in whatever form they lie."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ticketkit.mask import Mask
 from ticketkit.progress import stage
 
 # Bytes per step: between two of them a digest can be stopped, and tells how far it is.
@@ -40,6 +41,12 @@ def digest_of(
                 digest.update(piece)
                 advance(len(piece))
     return digest.hexdigest()
+
+
+def digest_of_mask(mask: Mask) -> str:
+    """SHA-256 over each parameter's name, shape and bits, one a weight."""
+    dtypes = dict.fromkeys(mask, "BOOL")
+    return digest_of(list(mask), dtypes, mask.shapes, lambda name: mask.packed(name).bits)
 
 
 @contextlib.contextmanager

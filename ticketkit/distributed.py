@@ -1,18 +1,24 @@
-"""Many processes, one training: what torchrun started, and what they have to agree on."""
+"""Many processes, one training: what torchrun started, how they join, and how they leave."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from ticketkit.errors import TrainingError, UsageError, some
+from ticketkit.errors import Stopped, TrainingError, UsageError, printable
 
 if TYPE_CHECKING:
     import torch
+
+# The others wait while the leading process reads data or measures, which may take hours. One that
+# ends is noticed at once all the same: its connections close.
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,20 @@ def world() -> World:
     return World()
 
 
+def whole_world() -> World:
+    """`world`; a `UsageError` where torchrun started more processes than have joined.
+
+    Each of them would train on all of the data, as if it were alone.
+    """
+    found, asked = world(), os.environ.get("WORLD_SIZE", "1")
+    if asked != str(found.size):
+        raise UsageError(
+            f"torchrun asked for {printable(asked)} processes, {found.size} is there: call "
+            "torch.distributed.init_process_group first"
+        )
+    return found
+
+
 def leads() -> bool:
     """Whether this process is torchrun's first, or the only one: it writes and prints."""
     return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
@@ -50,65 +70,82 @@ def local_rank() -> int:
 
 @contextlib.contextmanager
 def session(device: torch.device) -> Iterator[World]:
-    """Join the processes that torchrun started, if it did, for the time of the block."""
-    asked = os.environ.get("WORLD_SIZE")
-    if asked is None or world().size > 1:
-        yield world()
-        return
+    """Join the processes that torchrun started, if it did, for the time of the block.
+
+    All leave together when the block ends, or was `Stopped`, as they stop after the same step. One
+    that fails leaves alone: the others notice, and torchrun ends them.
+    """
     import torch.distributed as dist
 
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    found = world()
-    if str(found.size) != asked:
-        raise UsageError(f"torchrun asked for {asked} processes, {found.size} are there")
-    yield found
-    # Only after success: a process that fails leaves at once, and torchrun ends the others.
-    dist.barrier()
-    gc.collect()  # what still holds the group would keep its threads
+    if "WORLD_SIZE" not in os.environ or (dist.is_available() and dist.is_initialized()):
+        yield whole_world()
+        return
+    _join(device)
+    stopped = None
+    try:
+        with connected():
+            yield whole_world()
+    except Stopped as error:
+        stopped = error
+    meet()
+    gc.collect()  # what still holds the group keeps its threads, and the process would abort
     dist.destroy_process_group()
+    if stopped is not None:
+        raise stopped
 
 
-def share(value: Any) -> Any:
-    """What the leading process gives, in every process."""
-    if world().size == 1:
-        return value
-    import torch.distributed as dist
-
-    box = [value]
-    dist.broadcast_object_list(box)
-    return box[0]
-
-
-def share_tensors(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give every process the leading one's values, in place."""
-    if world().size == 1:
-        return
-    import torch.distributed as dist
-
-    for name in sorted(tensors):
-        dist.broadcast(tensors[name].detach(), 0)
-
-
-def highest(number: int, device: torch.device) -> int:
-    """The highest of the numbers that the processes give."""
-    if world().size == 1:
-        return number
+def _join(device: torch.device) -> None:
+    """Join the group, in a thread: so a signal is heeded while others are waited for."""
     import torch
     import torch.distributed as dist
 
-    box = torch.tensor(number, device=device)
-    dist.all_reduce(box, dist.ReduceOp.MAX)
-    return int(box)
+    failures: list[Exception] = []
+
+    def join() -> None:
+        try:
+            if device.index is not None:
+                torch.accelerator.set_device_index(device.index)
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        except Exception as error:  # noqa: BLE001  raised again by who waits
+            failures.append(error)
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        reason = printable(str(failures[0]).partition("\n")[0])
+        raise UsageError(f"the processes of torchrun cannot be joined: {reason}") from failures[0]
 
 
-def agree(what: str, found: str) -> None:
-    """Raise a `TrainingError` in every process unless all of them found the same."""
-    if world().size == 1:
-        return
-    import torch.distributed as dist
+def leave(status: int) -> None:
+    """End a process that failed at once, if it is one of many: the others may be told no sooner.
 
-    every: list[Any] = [None] * world().size
-    dist.all_gather_object(every, found)
-    odd = [f"process {rank} has {each}" for rank, each in enumerate(every) if each != every[0]]
-    if odd:
-        raise TrainingError(f"the processes disagree on {what}: {some([every[0], *odd])}")
+    The ordinary end of Python takes seconds, and may abort where the group was not taken down.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        os._exit(status)
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[None]:
+    """A block in which processes talk: a `TrainingError` where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        from torch.distributed import DistError
+
+        if not isinstance(error, DistError) and "/gloo/" not in str(error):
+            raise
+        raise TrainingError(
+            "another process has ended, or the connection to it was lost; --resume goes on from "
+            "what was saved"
+        ) from error
+
+
+def meet() -> None:
+    """Wait until every process is here."""
+    if world().size > 1:
+        import torch.distributed as dist
+
+        with connected():
+            dist.barrier()

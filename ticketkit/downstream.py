@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -19,6 +20,7 @@ from ticketkit.mask import Mask, unwrap
 from ticketkit.parts import Robustifier
 from ticketkit.presets import schedule_of
 from ticketkit.schedules import Schedule
+from ticketkit.sharing import led, share_tensors
 from ticketkit.sources import source_of
 from ticketkit.stages import Run
 from ticketkit.ticket import Ticket
@@ -73,7 +75,8 @@ def transfer(
     chosen.check_solver(linear=mode == "linear", plain=robustifier is None and loss is None)
     if chosen.solver == "newton":
         mask.apply_(model)
-        _solve(model, data, chosen)
+        led(partial(_solve, model, data, chosen))
+        share_tensors(model.state_dict())
         return None
     with _only_head(model) if mode == "linear" else contextlib.nullcontext():
         return fit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,13 +16,15 @@ from ticketkit.budgets import Budget, budget_of
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.choices import Parts
 from ticketkit.collecting import collect
-from ticketkit.digests import in_background
+from ticketkit.digests import digest_of_mask, in_background
+from ticketkit.distributed import world
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.parts import Allocation, Criterion, Round, Scheme, Strategy
 from ticketkit.prunable import survey
 from ticketkit.scoring import Scores
+from ticketkit.sharing import agree, led
 from ticketkit.sources import source_of
 from ticketkit.ticket import Provenance, Ticket
 from ticketkit.versions import versions_of
@@ -56,15 +59,57 @@ def draw(
     `batches`, which yields (inputs, targets); `loss(outputs, targets)` is a scalar, by default the
     cross-entropy. The ticket's provenance does not record the data.
 
+    Of many processes of torch.distributed, all of which have to call it, the first draws, and all
+    get its ticket, or its error.
+
     Raises `UsageError` (an option without meaning, a sparsity out of reach), `InputError` (weights
-    that cannot be ranked), `PluginError` (a part that fails), all of them `TicketkitError`.
+    that cannot be ranked), `PluginError` (a part that fails), `TrainingError` (processes that hold
+    different masks, or are gone), all of them `TicketkitError`.
     """
     chosen = Parts.resolve(scheme, criterion, allocation, strategy)
     sparsity = chosen.sparsity(sparsity)
     seed = _whole("seed", seed)
-    source = source_of(model)
+    source_of(model)
     include, exclude = _globs(include), _globs(exclude)
     chosen.check_data(network=not isinstance(model, Checkpoint), batches=batches, loss=loss)
+    drawing = partial(
+        _drawn,
+        model,
+        chosen,
+        sparsity=sparsity,
+        seed=seed,
+        include=include,
+        exclude=exclude,
+        allow_empty_layers=bool(allow_empty_layers),
+        digest=digest or isinstance(model, Checkpoint),
+        batches=batches,
+        loss=loss,
+    )
+    ticket = led(drawing)
+    if world().size > 1:
+        agree("the mask", digest_of_mask(ticket.mask))
+    if not sparsity:
+        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
+    if allow_empty_layers:
+        _warn_of_empty_layers(ticket.mask)
+    return ticket
+
+
+def _drawn(
+    model: torch.nn.Module | Checkpoint,
+    chosen: Parts,
+    *,
+    sparsity: float,
+    seed: int,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    allow_empty_layers: bool,
+    digest: bool,
+    batches: Batches | None,
+    loss: Loss | None,
+) -> Ticket:
+    """The ticket, as its options are found to be good."""
+    source = source_of(model)
     found = survey(source.tensors(), include, exclude, chosen.spares)
     statistics = None
     if batches is not None and isinstance(model, torch.nn.Module):
@@ -72,21 +117,16 @@ def draw(
             source.weight(layer)  # weights that cannot be ranked need no data
         statistics = collect(chosen.criterion, model, found, batches, loss, seed)
     scores = Scores(found.layers, source.weight, chosen.criterion, seed, statistics)
-    recorded = source.digest if digest or isinstance(model, Checkpoint) else None
-    with in_background(recorded) as hashed:
-        mask = _Job(scores, chosen, sparsity, bool(allow_empty_layers)).run()
+    with in_background(source.digest if digest else None) as hashed:
+        mask = _Job(scores, chosen, sparsity, allow_empty_layers).run()
         sha256 = hashed()
-    if not sparsity:
-        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
-    if allow_empty_layers:
-        _warn_of_empty_layers(mask)
     provenance = Provenance(
         **chosen.specs(),
         sparsity=sparsity,
         seed=seed,
         include=include,
         exclude=exclude,
-        allow_empty_layers=bool(allow_empty_layers),
+        allow_empty_layers=allow_empty_layers,
         source=sha256,
         normalisation=source.normalisation(),
         versions=versions_of(*vars(chosen).values()),

@@ -142,8 +142,10 @@ def carried_out(
 
     Returns the document of the run; None in all but the leading process.
     """
-    from ticketkit.distributed import share, world
+    from ticketkit.distributed import world
+    from ticketkit.sharing import agree, share
 
+    agree("what they do", recipe)
     with opened(experiment, command, recipe, device, world()) as run:
         document = _finished(run) if run is not None else None
         if run is not None and place is not None and not experiment.force:
@@ -192,6 +194,14 @@ def _copy_weights(run: Run, place: Output) -> None:
     source = run.path / RESULT / WEIGHTS
     with source.open("rb") as weights, place.writing(source.stat().st_size) as file:
         shutil.copyfileobj(weights, file, 2**24)
+
+
+def data_for(experiment: Experiment, task: Task) -> Data:
+    """The task's data, which the leading process reads first: it may download and convert it."""
+    from ticketkit.datasets import data_of
+    from ticketkit.sharing import in_turn
+
+    return in_turn(lambda: data_of(task, experiment.data))
 
 
 def ready(model: nn.Module, device: torch.device) -> nn.Module:

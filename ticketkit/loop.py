@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ticketkit import progress
 from ticketkit.batchnorm import frozen_statistics, recalibrate
 from ticketkit.blame import blamed
-from ticketkit.distributed import agree, highest, world
+from ticketkit.distributed import connected, meet, world
 from ticketkit.errors import InputError, Stopped, TrainingError, UsageError, printable
 from ticketkit.feeding import Batch, Feed, LoaderFeed
 from ticketkit.modes import same_generators, training
 from ticketkit.parts import Robustifier, StepContext
+from ticketkit.replicating import replicated
 from ticketkit.saver import Position, Saver
 from ticketkit.schedules import Schedule
 from ticketkit.seeds import seed_of
+from ticketkit.sharing import agree, gathered, share_tensors
 from ticketkit.sources import digest_of_tensors
 from ticketkit.stacking import pixels
 from ticketkit.stopping import Requested, steps
@@ -92,7 +93,8 @@ class Loop:
             if self._schedule.batchnorm != "train":
                 stack.enter_context(frozen_statistics(self._model))
             if self._world.size > 1:
-                self._network = DistributedDataParallel(self._model)
+                self._network = stack.enter_context(replicated(self._model))
+                stack.callback(setattr, self, "_network", self._model)
             self._tell("fit", step=position.step, steps=self._total, batches=self._feed.batches)
             requested = stack.enter_context(steps())
             advance = stack.enter_context(progress.stage("training", self._total, "batches"))
@@ -106,15 +108,18 @@ class Loop:
         left = self._total - position.step
         batches = self._feed.epoch(position.epoch, position.batch)
         for batch in itertools.islice(batches, left):
-            position = position.after(self._batch(batch, position), self._feed.batches)
+            ours = self._batch(batch, position) * batch.weight
+            losses, asked = zip(*gathered((ours, requested() or 0), self._device), strict=True)
+            position = position.after(sum(losses) / len(losses), self._feed.batches)
             advance(1)
             finished = position.step == self._total
             if finished or not position.batch:
                 self._end_epoch(position)
-            status = highest(requested() or 0, self._device)
+            status = int(max(asked))
             if finished or status or self._saver.due(position):
                 self._save(position)
-            if status and not finished:
+            if status:
+                meet()  # it may be saved by another process, which has to finish that
                 place = f"after step {position.step:,} of {self._total:,}"
                 raise Stopped(f"stopped {place}; {self._saver.where}", status)
         return position
@@ -174,7 +179,10 @@ class Loop:
         return float(loss.detach())
 
     def _end_epoch(self, position: Position) -> None:
-        agree("the weights", digest_of_tensors(dict(self._model.named_parameters())))
+        if self._world.size > 1:
+            # Running statistics are of each process's own share of the last batch.
+            share_tensors(dict(self._model.named_buffers()))
+            agree("the weights", digest_of_tensors(dict(self._model.named_parameters())))
         self._tell(
             "epoch",
             epoch=-(-position.step // self._feed.batches),
@@ -250,7 +258,10 @@ def _told(position: Position) -> Iterator[None]:
     """Tell what a network or a loss does not take, and where memory ends."""
     where = f"batch {position.batch + 1} of epoch {position.epoch + 1}"
     try:
-        yield
+        with connected():
+            yield
+    except TrainingError:
+        raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(where) from error
     except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.errors import UsageError, printable
-from ticketkit.experiments import Experiment, Outcome, carried_out, of_the_data, ready
+from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve
 from ticketkit.options import spec_of, written
 from ticketkit.outputs import check_absent
@@ -47,13 +47,13 @@ def pretrain(request: Pretrain, report: Report | None = None) -> dict[str, Any] 
     Returns what was done; None in all but the leading process of many.
     """
     request.check()
-    from ticketkit.distributed import leads, session
+    from ticketkit.distributed import session
     from ticketkit.environment import device_of
 
     device = device_of(request.device)
-    with contextlib.ExitStack() as stack:
-        place = stack.enter_context(reserve(request.output)) if leads() else None
-        stack.enter_context(session(device))
+    with session(device) as world, contextlib.ExitStack() as stack:
+        # Placed before the processes leave one another, which may fail.
+        place = stack.enter_context(reserve(request.output)) if world.leads else None
         request.check_run()
         work = _Pretraining(request, device, report)
         document = carried_out(request, "pretrain", work.recipe(), work.run, device, place)
@@ -64,7 +64,6 @@ class _Pretraining:
     """The network to pretrain, and its data."""
 
     def __init__(self, request: Pretrain, device: torch.device, report: Report | None) -> None:
-        from ticketkit.datasets import data_of
         from ticketkit.networks import network_of, of_kind
         from ticketkit.normalising import normalised
 
@@ -75,7 +74,7 @@ class _Pretraining:
             request.fit, "pretrain", task=self._task.name, segmentation=self._task.segmentation
         )
         self._arch = of_kind(request.arch or "", segmentation=self._task.segmentation)
-        self._data = data_of(self._task, request.data)
+        self._data = data_for(request, self._task)
         model = network_of(self._arch, self._task.classes, self._data.shape[0], request.seed)
         normalised(model, **self._task.normalisation)
         self._model = ready(model, device)

@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ticketkit.distributed import share
 from ticketkit.errors import printable
+from ticketkit.sharing import share
 from ticketkit.stages import Run
 from ticketkit.trainstate import load_state, save_state
 
@@ -50,6 +50,7 @@ class Saver:
         self._run = run
         self._every = every
         self._last = time.monotonic()
+        self._place = share(None if run is None else printable(str(run.path)))
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         """Bring both to where they were saved last; the position."""
@@ -57,13 +58,13 @@ class Saver:
         if self._run is not None:
             stage = self._run.newest(_PREFIX)
             self._run.rewind_events(stage)
-            found = stage and load_state(stage.path)
-        if not share(found is not None):
+            found = load_state(stage.path) if stage else None
+        state = share(found)
+        if state is None:
             return Position()
-        state, optimizer_state, position = share(found)
-        model.load_state_dict(state)
-        optimizer.load_state_dict(optimizer_state)
-        return Position(**position)
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+        return Position(**state.position)
 
     def due(self, position: Position) -> bool:
         """Whether it is time to save; it is sooner at the end of an epoch."""
@@ -89,13 +90,13 @@ class Saver:
     @property
     def where(self) -> str:
         """Where the training is saved, and how to go on, in words."""
-        if self._run is None:
+        if self._place is None:
             return "not saved"
-        return f"saved in {printable(str(self._run.path))}; --resume goes on from there"
+        return f"saved in {self._place}; --resume goes on from there"
 
     @property
     def last(self) -> str:
         """What is left of the training where it cannot go on, in words."""
-        if self._run is None or not self._run.stages(_PREFIX):
+        if self._place is None or (self._run is not None and not self._run.stages(_PREFIX)):
             return "nothing was saved before"
-        return f"the last good state is saved in {printable(str(self._run.path))}"
+        return f"the last good state is saved in {self._place}"

@@ -62,5 +62,10 @@ def ask(status: int, stop: BaseException) -> None:
     _STATE.asked = status, stop
 
 
+def asked() -> bool:
+    """Whether the last loop was asked to stop."""
+    return _STATE.asked is not None
+
+
 def _requested() -> int | None:
     return None if _STATE.asked is None else _STATE.asked[0]

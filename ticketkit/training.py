@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ticketkit.distributed import world
+from ticketkit.digests import digest_of_mask
+from ticketkit.distributed import whole_world, world
 from ticketkit.errors import UsageError
 from ticketkit.feeding import count_of, feed_of
 from ticketkit.loop import Fitted, Loop, Report
@@ -19,6 +20,7 @@ from ticketkit.presets import Stage, schedule_of
 from ticketkit.runs import open_run
 from ticketkit.saver import Saver
 from ticketkit.schedules import Schedule
+from ticketkit.sharing import agree
 from ticketkit.stages import Run
 
 if TYPE_CHECKING:
@@ -69,15 +71,17 @@ def fit(
     robust = (
         None if robustifier is None else cast("Robustifier", resolve("robustifier", robustifier))
     )
-    feed = feed_of(data, chosen, seed, world(), workers)
+    together = whole_world()
+    feed = feed_of(data, chosen, seed, together, workers)
     recipe = {
         "command": "fit",
         "schedule": written(chosen),
         "robustifier": robust and spec_of(robust),
         "seed": seed,
         "batches": feed.batches,
-        "processes": world().size,
+        "processes": together.size,
     }
+    agree("the training", {**recipe, "mask": mask and digest_of_mask(mask)})
     with contextlib.ExitStack() as stack:
         if run is not None and not isinstance(run, Run):
             run = _led(stack, Path(run), recipe, resume=resume)

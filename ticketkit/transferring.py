@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import ticket_document
 from ticketkit.errors import UsageError, printable, some
-from ticketkit.experiments import Experiment, Outcome, carried_out, of_the_data, ready
+from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve, sha256
 from ticketkit.masking import count_revived
 from ticketkit.options import spec_of, written
@@ -75,16 +75,17 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
     checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
     if request.verify and ticket.provenance.source is not None:
         ticket.check_source(checkpoint.digest())
-    from ticketkit.distributed import leads, session
+    from ticketkit.distributed import session
     from ticketkit.environment import device_of
 
     device = device_of(request.device)
-    with contextlib.ExitStack() as stack:
-        place = request.output and leads() and stack.enter_context(reserve(request.output))
-        stack.enter_context(session(device))
+    with session(device) as world, contextlib.ExitStack() as stack:
+        # Placed before the processes leave one another, which may fail.
+        asked = world.leads and request.output
+        place = stack.enter_context(reserve(asked)) if asked else None
         request.check_run()
         work = _Transfer(request, ticket, checkpoint, device, report)
-        document = carried_out(request, "transfer", work.recipe(), work.run, device, place or None)
+        document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
     return document and {**document, "output": request.output and str(request.output)}
 
 
@@ -99,7 +100,6 @@ class _Transfer:
         device: torch.device,
         report: Report | None,
     ) -> None:
-        from ticketkit.datasets import data_of
         from ticketkit.opening import network_for
         from ticketkit.transplanting import mask_of
 
@@ -108,7 +108,7 @@ class _Transfer:
         self._checkpoint = checkpoint
         self._report = report
         self._task, self._robustifier = request.parts()
-        self._data = data_of(self._task, request.data)
+        self._data = data_for(request, self._task)
         self._schedule = schedule_of(
             request.fit,
             request.mode,  # type: ignore[arg-type]  # it was checked

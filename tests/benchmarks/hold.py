@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import time
 from collections.abc import Callable, Iterator
+from statistics import median
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -16,7 +19,7 @@ import ticketkit
 from tests.benchmarks import peers
 from tests.benchmarks.measure import Line, Peer, Result, ratio, resident, settle
 from tests.benchmarks.networks import Scale, build, drawn, packed_bytes
-from tests.benchmarks.training import Hold, Training
+from tests.benchmarks.training import Clock, Hold, Training
 
 
 def step_rows(scale: Scale) -> Iterator[Result]:
@@ -40,11 +43,53 @@ def step_rows(scale: Scale) -> Iterator[Result]:
     spent = ratio(ours.hooks, dense.steps)
     times = (1e3 * spent * dense.median, 1e3 * dense.median, "ms", spent)
     yield Line("C1", f"{what}, a step of {scale.trained}", *times, 0.007, sign="%")
+    yield from _loop_rows(scale, mask)
     for what, other in others:
         yield Peer("C1", what, ratio(other.hooks, dense.steps), sign="%")
     for what, other in rebuilt.items():
         more = min(other.steps) / min(dense.steps) - 1  # the fastest steps: noise is larger
         yield Peer("C1", f"{what} (difference of steps)", more, sign="%")
+
+
+def _loop_rows(scale: Scale, mask: ticketkit.Mask) -> Iterator[Result]:
+    """The same in `ticketkit.fit`, with all that a real training does beside its steps."""
+    dense, held = _Fit(scale), _Fit(scale)
+    for _ in range(scale.runs):
+        dense.run(None)
+        held.run(mask)
+    spent = median(held.hooks) / median(dense.steps)
+    times = (1e3 * median(held.hooks), 1e3 * median(dense.steps), "ms", spent)
+    yield Line("C1", f"the same in ticketkit.fit, {scale.trained}", *times, 0.007, sign="%")
+
+
+class _Fit:
+    """Steps of `ticketkit.fit` on noise; how long each took, and how long its hooks."""
+
+    def __init__(self, scale: Scale) -> None:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(256, scale.batch, dtype=torch.uint8, generator=generator)
+        labels = torch.randint(10, scale.batch[:1], generator=generator)
+        self._data = ticketkit.Pictures(images, labels)
+        self._network = build(scale.trained)
+        self._schedule = ticketkit.Schedule(steps=3, batch=scale.batch[0], lr=1e-3)
+        self._begun: list[float] = []
+        self.steps: list[float] = []
+        self.hooks: list[float] = []
+
+    def run(self, mask: ticketkit.Mask | None) -> None:
+        """Three steps, of which the last two are timed: from one loss to the next."""
+        clock = Clock()
+        self._begun.clear()
+        with clock.on_hooks():
+            ticketkit.fit(
+                self._network, self._data, schedule=self._schedule, loss=self._loss, mask=mask
+            )
+        self.steps += [b - a for a, b in itertools.pairwise(self._begun)]
+        self.hooks.append(clock.spent / 3)
+
+    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self._begun.append(time.perf_counter())
+        return nn.functional.cross_entropy(outputs, targets)
 
 
 def kept_rows(scale: Scale) -> Iterator[Result]:

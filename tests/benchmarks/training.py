@@ -34,7 +34,7 @@ class Training:
     ) -> None:
         self._network = network.train()
         self._optimizer = torch.optim.SGD(self._network.parameters(), lr=1e-3, momentum=0.9)
-        self._clock = _Clock()
+        self._clock = Clock()
         with self._clock.on_hooks():
             self._handle = hold(self._network, self._optimizer) if hold else None
         generator = torch.Generator().manual_seed(0)
@@ -65,7 +65,7 @@ class Training:
         self._optimizer.step()
 
 
-class _Clock:
+class Clock:
     """Adds up the time spent in hooks."""
 
     def __init__(self) -> None:

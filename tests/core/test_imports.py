@@ -103,6 +103,8 @@ LAYERS = [
     "transplanting",
     "opening",
     "distributed",
+    "sharing",
+    "replicating",
     "environment",
     "experiments",
     "losses",
@@ -214,6 +216,7 @@ def test_an_unknown_attribute_is_an_attribute_error() -> None:
         "import ticketkit.cli, click",
         "from ticketkit.cli import main; main(['plugins'])",
         "from ticketkit.cli import main; main(['parts', 'row'])",
+        "from ticketkit.cli import main; main(['parts', 'nothing'])",
     ],
 )
 def test_it_runs_without_torch_and_numpy(code: str) -> None:

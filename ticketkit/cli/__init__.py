@@ -8,6 +8,7 @@ import importlib
 import keyword
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from pathlib import Path
 import click
 
 import ticketkit
+from ticketkit import stopping
 from ticketkit.cli.stops import ALWAYS, INTERRUPTED, STOPPED, StoppedAtOnce, heeding
-from ticketkit.errors import TicketkitError, near, printable
+from ticketkit.distributed import leads, leave
+from ticketkit.errors import Stopped, TicketkitError, near, printable
 
 # Command: the module of this package that holds it, under the same name (keywords: with a '_').
 _COMMANDS = (
@@ -33,6 +36,7 @@ _COMMANDS = (
 )
 
 DONE, FAILED, USAGE, BUG = 0, 1, 2, 101
+_LAST_WORDS = 2.0  # seconds in which torchrun, which looks ten times a second, ends a process
 
 
 class _Commands(click.Group):
@@ -92,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_TICKETKIT_COMPLETE" in os.environ:
         group.main(prog_name="ticketkit")
     status = _guarded(lambda: _run(list(sys.argv[1:] if arguments is None else arguments)))
-    return _flushed(status)
+    status = _flushed(status)
+    if status != DONE:
+        leave(status)
+    return status
 
 
 def _open_streams() -> None:
@@ -122,11 +129,14 @@ def _guarded(run: Callable[[], int]) -> int:
     except click.ClickException as error:
         _complain(error.format_message().rstrip(".") + _help_of(error))
         return error.exit_code
+    except Stopped as error:
+        _say(f"error: {error}")
+        return error.exit_status
     except TicketkitError as error:
         _complain(str(error))
         return error.exit_status
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; no output was left half-written")
+        _say("error: interrupted; no output was left half-written")
         return INTERRUPTED
     except SystemExit as error:
         return _ended(error)
@@ -147,7 +157,7 @@ def _help_of(error: click.ClickException) -> str:
 
 def _ended(error: SystemExit) -> int:
     if isinstance(error, StoppedAtOnce):
-        _complain("stopped by a signal; no output was left half-written")
+        _say("error: stopped by a signal; no output was left half-written")
         return STOPPED
     _complain(f"a plugin ended the program: sys.exit({error.code!r})")
     return FAILED
@@ -161,8 +171,21 @@ def _failed(error: OSError) -> int:
 
 
 def _complain(message: str) -> None:
-    with contextlib.suppress(OSError):  # nobody may be listening
-        click.echo(f"error: {printable(message, 4000)}", err=True)
+    """Tell an error. Of many processes the leading one tells its own at once.
+
+    Others wait, as theirs may be the same or come of it: torchrun ends them meanwhile.
+    """
+    if leads():
+        _say(f"error: {message}")
+    elif not stopping.asked():
+        time.sleep(_LAST_WORDS)
+        _say(f"error: process {os.environ['RANK']}: {message}", anyone=True)
+
+
+def _say(line: str, *, anyone: bool = False) -> None:
+    if anyone or leads():
+        with contextlib.suppress(OSError):  # nobody may be listening
+            click.echo(printable(line, 4000), err=True)
 
 
 def _confess(error: Exception) -> int:

@@ -22,6 +22,8 @@ def command(output: Path, as_json: bool, quiet: bool, **given: Any) -> None:
     With --robustifier its inputs are perturbed in training, which gives it a robustness prior. The
     checkpoint's metadata tells architecture, task and normalisation, which later commands read.
     The run's folder lets a killed command go on: give the same command line with --resume.
+
+    In several processes: torchrun --nproc-per-node 2 -m -- ticketkit pretrain ...
     """
     from ticketkit.distributed import leads
     from ticketkit.pretraining import Pretrain, pretrain

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from ticketkit import stopping
+from ticketkit.distributed import leads
 
 STOPPED, INTERRUPTED = 75, 130
 
@@ -58,5 +59,6 @@ class _Handler:
                 return
             raise stop
         stopping.ask(INTERRUPTED if interrupt else STOPPED, stop)
-        with contextlib.suppress(OSError):  # what it interrupts may be printing
-            os.write(2, _AFTER)
+        if leads():
+            with contextlib.suppress(OSError):  # what it interrupts may be printing
+                os.write(2, _AFTER)
