@@ -75,8 +75,8 @@ def test_a_linear_evaluation_by_steps_freezes_all_but_the_head(policy: Any) -> N
     schedule = replace(SGD, batchnorm=policy)
     ticketkit.transfer(model, ticket, DATA, classes=4, schedule=schedule)
     ticket.mask.apply_(before)
-    ours, theirs = (each.get_parameter("body.0.weight") for each in (model, before))
-    assert torch.equal(ours, theirs)
+    weights = [each.get_parameter("body.0.weight") for each in (model, before)]
+    assert torch.equal(weights[0], weights[1])
     still = torch.equal(
         model.get_buffer("body.1.running_mean"), before.get_buffer("body.1.running_mean")
     )
