@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,12 @@ from torch import nn
 from ticketkit import progress
 from ticketkit.batchnorm import frozen_statistics, recalibrate
 from ticketkit.blame import blamed
-from ticketkit.distributed import connected, meet, world
-from ticketkit.errors import InputError, Stopped, TrainingError, UsageError, printable
+from ticketkit.distributed import meet, world
+from ticketkit.errors import Stopped, TrainingError, printable
 from ticketkit.feeding import Batch, Feed, LoaderFeed
+from ticketkit.mishaps import check_inputs, check_loss, told
 from ticketkit.modes import same_generators, training
+from ticketkit.optimizers import optimizer_of
 from ticketkit.parts import Robustifier, StepContext
 from ticketkit.replicating import replicated
 from ticketkit.saver import Position, Saver
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from ticketkit.progress import Advance
 
 Report = Callable[[Mapping[str, Any]], None]
-_ONE_PICTURE = "Expected more than 1 value per channel"
-_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Loop:
         self._saver = saver
         self._report = report
         self._world = world()
-        self._optimizer = _optimizer(model, schedule)
+        self._optimizer = optimizer_of(model, schedule)
         self._total = schedule.total(feed.batches)
         first = next(model.parameters())
         self._device = first.device
@@ -161,7 +160,7 @@ class Loop:
                 if found is None and not count:
                     raise ValueError("it made no step of a batch")
                 if found is not None:
-                    _check_inputs(found, inputs)
+                    check_inputs(found, inputs)
             if found is None:
                 return
             yield found
@@ -170,10 +169,10 @@ class Loop:
         self, inputs: Any, targets: Any, weight: float, position: Position, rate: float
     ) -> float:
         self._optimizer.zero_grad()
-        with _told(position), self._autocast():
+        with told(position), self._autocast():
             loss = self._loss(self._network(inputs), targets)
-        _check_loss(loss, position, rate, self._saver.last)
-        with _told(position):
+        check_loss(loss, position, rate, self._saver.last)
+        with told(position):
             (loss * weight).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return float(loss.detach())
@@ -225,82 +224,9 @@ class Loop:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
 
 
-def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """SGD over what requires gradients; weight decay on what the schedule says."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise UsageError("nothing to train: no parameter of the network requires gradients")
-    spared = [p for p in trained if schedule.decays == "matrices" and p.dim() < 2]
-    others = {id(parameter) for parameter in spared}
-    decayed = [parameter for parameter in trained if id(parameter) not in others]
-    groups = [
-        {"params": decayed, "weight_decay": schedule.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        nesterov=schedule.nesterov,
-    )
-
-
 def _memory_format(model: nn.Module) -> torch.memory_format:
     """Channels last where the network's weights are."""
     for weight in model.parameters():
         if weight.dim() == 4 and not weight.is_contiguous():
             return torch.channels_last
     return torch.preserve_format
-
-
-@contextlib.contextmanager
-def _told(position: Position) -> Iterator[None]:
-    """Tell what a network or a loss does not take, and where memory ends."""
-    where = f"batch {position.batch + 1} of epoch {position.epoch + 1}"
-    try:
-        with connected():
-            yield
-    except TrainingError:
-        raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _out_of_memory(where) from error
-    except Exception as error:
-        if any(words in str(error) for words in _NO_MEMORY):
-            raise _out_of_memory(where) from error
-        if _ONE_PICTURE in str(error):
-            raise InputError(
-                f"{where}: BatchNorm needs two or more pictures in a batch: give more data, a "
-                "larger batch, or batchnorm=eval"
-            ) from error
-        reason = f"{type(error).__name__}: {printable(str(error))}"
-        raise UsageError(f"{where}: the network or the loss failed: {reason}") from error
-
-
-def _out_of_memory(where: str) -> TrainingError:
-    return TrainingError(
-        f"{where}: out of memory; try a smaller batch, such as --fit small:batch=16"
-    )
-
-
-def _check_inputs(found: object, inputs: torch.Tensor) -> None:
-    """Refuse what a robustifier may not make of its inputs."""
-    if not isinstance(found, torch.Tensor):
-        raise TypeError(f"it made a {type(found).__name__} of a batch")
-    if (found.shape, found.dtype) != (inputs.shape, inputs.dtype):
-        raise ValueError(
-            f"it made {list(found.shape)} {found.dtype} of {list(inputs.shape)} {inputs.dtype}"
-        )
-    if not torch.isfinite(found.detach()).all():
-        raise ValueError("it made inputs that are NaN or infinite")
-
-
-def _check_loss(loss: Any, position: Position, rate: float, left: str) -> None:
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        kind = type(loss).__name__
-        shape = f" of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
-        raise UsageError(f"the loss is no scalar: found a {kind}{shape}")
-    if not math.isfinite(value := float(loss.detach())):
-        raise TrainingError(
-            f"the loss is {value} at batch {position.batch + 1} of epoch {position.epoch + 1}, at "
-            f"learning rate {rate:.3g}: a lower one may do; {left}"
-        )

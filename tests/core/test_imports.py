@@ -123,15 +123,17 @@ LAYERS = [
     "linear_probe",
     "augmenting",
     "feeding",
-    "loop",
     "measuring",
-    "training",
-    "downstream",
     "versions",
     "drawing",
     "pretraining",
     "transferring",
     "sampled",
+    "mishaps",
+    "optimizers",
+    "loop",
+    "training",
+    "downstream",
 ]
 
 
