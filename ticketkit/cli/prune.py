@@ -46,7 +46,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
-@click.option("--task", help="The data for a criterion that looks at some, such as taylor.")
+@click.option("--task", help="The data, for a criterion that looks at some.")
 @click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"

@@ -17,8 +17,8 @@ from ticketkit.cli.stops import TRAINING, heeding
 from ticketkit.errors import printable
 
 _OPTIONS = [
-    click.option("--task", required=True, help="The data: glyphs, digits:labels=100, ..."),
-    click.option("--robustifier", help="What perturbs the inputs: pgd, smoothing, fgsm-rs, free."),
+    click.option("--task", required=True, help="The data, a task of 'ticketkit parts'."),
+    click.option("--robustifier", help="What perturbs the inputs in training."),
     click.option(
         "--fit",
         metavar="PRESET[:key=value,...]",
