@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ticketkit.balls import direction, nearest, start
-from ticketkit.errors import InputError, UsageError
-from ticketkit.losses import cross_entropies, cross_entropy
+from ticketkit.errors import InputError, TicketkitError, UsageError, printable
+from ticketkit.losses import check_scalar, cross_entropies, cross_entropy
 from ticketkit.mask import unwrap
 from ticketkit.modes import evaluating, same_generators
 from ticketkit.threats import ThreatModel
 
 if TYPE_CHECKING:
     from ticketkit.parts import Loss
-
-"""The target of a pixel that does not count, in segmentation."""
 
 
 def attack(
@@ -111,7 +109,9 @@ class _Search:
 
     def _gradient(self, place: torch.Tensor) -> torch.Tensor:
         place = place.detach().requires_grad_()
-        value = self._value(self.model(place.to(self.dtype)))
+        with _told():
+            value = self._value(self.model(place.to(self.dtype)))
+        check_scalar(value)
         # Not backward: gradients of weights would take as long again, and stay behind.
         gradient = None
         if value.requires_grad:
@@ -128,7 +128,7 @@ class _Search:
 
     def _of_each(self, place: torch.Tensor) -> torch.Tensor:
         """The loss of each example."""
-        with torch.no_grad():
+        with torch.no_grad(), _told():
             outputs = self.model(place.to(self.dtype))
             if self.loss in (None, cross_entropy):
                 return cross_entropies(outputs, self.targets)
@@ -137,6 +137,18 @@ class _Search:
             rows = [slice(at, at + 1) for at in range(len(place))]
             losses = [self.loss(outputs[row], self.targets[row]) for row in rows]
             return torch.stack([value.reshape(()) for value in losses])
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell what a network or a loss does not take: neither is of whoever attacks."""
+    try:
+        yield
+    except (TicketkitError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {printable(str(error))}"
+        raise UsageError(f"the network or the loss failed under attack: {reason}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -94,7 +94,8 @@ def _resized(image: torch.Tensor, size: tuple[int, int], *, smooth: bool = True)
     if tuple(image.shape[-2:]) == size:
         return image
     if not smooth:
-        return interpolate(image[None, None].float(), size, mode="nearest")[0, 0].to(image.dtype)
+        classes = interpolate(image[None, None].float(), size, mode="nearest-exact")[0, 0]
+        return classes.to(image.dtype)
     if image.dim() != 3:
         raise InputError(f"expected pictures (channels, height, width), found {list(image.shape)}")
     whole = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
@@ -120,7 +121,10 @@ class _Centred(Dataset[Any]):
         return _centred(image, target, self._size)
 
 
-def as_evaluated(data: Dataset[Any], schedule: Schedule) -> Dataset[Any]:
-    """A data set as evaluation sees it: what is trained on parts is tested on the middle."""
-    cropped = schedule.augment == "crop" and schedule.size
+def as_evaluated(data: Any, schedule: Schedule) -> Any:
+    """A data set as evaluation sees it: what is trained on parts is tested on the middle.
+
+    A loader of the caller's own stays as it is.
+    """
+    cropped = schedule.augment == "crop" and schedule.size and isinstance(data, Dataset)
     return _Centred(data, schedule.size) if cropped else data

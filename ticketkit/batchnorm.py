@@ -9,34 +9,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Subset
 
 from ticketkit.batching import batches_of
 from ticketkit.errors import InputError, UsageError, some
 from ticketkit.inference import evaluated, forward
 from ticketkit.mask import unwrap
+from ticketkit.seeds import order
+from ticketkit.stacking import count_of
 
 if TYPE_CHECKING:
     from ticketkit.parts import Batches, Dataset
-
-Policy = Literal["eval", "train", "recalibrate"]
-"""The statistics as they are; moving with every step; estimated again first, and then kept."""
-
-
-@contextlib.contextmanager
-def under_policy(
-    model: torch.nn.Module, policy: Policy, data: Dataset | Batches, *, batch: int = 256
-) -> Iterator[None]:
-    """Train inside as a policy says: call `model.train()` before, for it sets every mode."""
-    if policy not in ("eval", "train", "recalibrate"):
-        raise UsageError(f"policy is one of eval, train, recalibrate; found {policy!r}")
-    if policy == "recalibrate":
-        recalibrate(model, data, batch=batch)
-    with contextlib.nullcontext() if policy == "train" else frozen_statistics(model):
-        yield
 
 
 @contextlib.contextmanager
@@ -57,8 +44,9 @@ def recalibrate(model: torch.nn.Module, data: Dataset | Batches, *, batch: int =
 
     They become the mean, over the batches of `data` (see `evaluate`), of each batch's mean and
     unbiased variance, as torch's own with momentum None do; `num_batches_tracked` counts those
-    batches. A data set's batches have nearly the same size, `batch` at most, in order: so none has
-    a single picture, which InputError refuses. Weights and modes stay; so do all statistics where
+    batches. A data set's batches have nearly the same size, `batch` at most, so none has a single
+    picture, which InputError refuses; they are in an order of their own, as data may be sorted by
+    class. Weights and modes stay; so do all statistics where
     something fails, and those of a BatchNorm that tracks none or is not run.
     """
     if batch < 2:
@@ -100,6 +88,8 @@ def _cumulative(norms: Collection[_BatchNorm]) -> Iterator[None]:
 
 def _run(model: torch.nn.Module, data: Dataset | Batches, batch: int) -> None:
     first = 0
+    if count := count_of(data):
+        data = Subset(data, order(0, 0, count).tolist())  # type: ignore[arg-type]
     for inputs, _ in batches_of(data, batch, least=2):
         if len(inputs) < 2:
             raise InputError(

@@ -75,11 +75,14 @@ def session(device: torch.device) -> Iterator[World]:
     All leave together when the block ends, or was `Stopped`, as they stop after the same step. One
     that fails leaves alone: the others notice, and torchrun ends them.
     """
+    import torch
     import torch.distributed as dist
 
     if "WORLD_SIZE" not in os.environ or (dist.is_available() and dist.is_initialized()):
         yield whole_world()
         return
+    if device.index is not None:
+        torch.accelerator.set_device_index(device.index)  # of this thread; that of joining has one
     _join(device)
     stopped = None
     try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
+from ticketkit.augmenting import as_evaluated
 from ticketkit.batchnorm import recalibrate
 from ticketkit.errors import UsageError
-from ticketkit.feeding import count_of
 from ticketkit.heads import head_of, heads_of, replace_head
 from ticketkit.linear_probe import probe
 from ticketkit.loop import Fitted, Report
@@ -22,6 +22,7 @@ from ticketkit.presets import schedule_of
 from ticketkit.schedules import Schedule
 from ticketkit.sharing import led, share_tensors
 from ticketkit.sources import source_of
+from ticketkit.stacking import count_of
 from ticketkit.stages import Run
 from ticketkit.ticket import Ticket
 from ticketkit.training import fit
@@ -112,6 +113,7 @@ def _solve(model: torch.nn.Module, data: Any, schedule: Schedule) -> None:
             "batchnorm=train lets the features move: train the head by solver=sgd, or take "
             "batchnorm=recalibrate or eval"
         )
+    data = as_evaluated(data, schedule)
     if schedule.batchnorm == "recalibrate":
         recalibrate(model, data)
     probe(model, head_of(model), data, l2=schedule.l2)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.errors import UsageError, printable
 from ticketkit.files import Output, reserve
-from ticketkit.options import resolve, spec_of
+from ticketkit.options import changed, resolve, spec_of
 from ticketkit.outputs import check_absent
 from ticketkit.parts import Robustifier, Task
 from ticketkit.tensorfile import json_object
@@ -64,7 +64,8 @@ class Experiment:
     def threat(self) -> ThreatModel:
         """The attack that the trained network is measured under."""
         small = self.fit.partition(":")[0] == "small"
-        return ThreatModel.parse(self.attack or (_SMALL_ATTACK if small else _ATTACK))
+        usual = ThreatModel.parse(_SMALL_ATTACK if small else _ATTACK)
+        return changed(usual, self.attack, self.attack) if self.attack else usual
 
     def check(self) -> None:
         """Raise a `UsageError` for what is wrong before any data is read."""
@@ -205,9 +206,16 @@ def data_for(experiment: Experiment, task: Task) -> Data:
 
 
 def ready(model: nn.Module, device: torch.device) -> nn.Module:
-    """A network on its device, laid out as training is fastest."""
+    """A network on its device, laid out as training is fastest.
+
+    Channels come last, unless some convolution has a number of them that is no multiple of 8: on a
+    CPU, torch 2.14 writes beyond its memory in the gradients of such networks.
+    """
     import torch
 
+    sides = [n for weight in model.parameters() if weight.dim() == 4 for n in weight.shape[:2]]
+    if any(side % 8 and side > 3 for side in sides) or min(sides, default=8) == 2:
+        return model.to(device)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -10,8 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ticketkit.augmenting import augmented
+from ticketkit.batching import pairs
 from ticketkit.distributed import World
-from ticketkit.errors import InputError, UsageError
+from ticketkit.errors import InputError, TicketkitError, UsageError, printable
+from ticketkit.modes import all_seeded
 from ticketkit.schedules import Schedule
 from ticketkit.seeds import Integers, order, seed_of
 from ticketkit.stacking import fetched
@@ -91,13 +93,13 @@ class LoaderFeed:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch; a loader that shuffles by torch's generator is seeded for it."""
         torch.manual_seed(seed_of(self._seed, "loader", epoch))
+        sampler = getattr(self._loader, "sampler", None)
+        if sampler is not None and hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)  # it shares the data between processes
         count = 0
-        for batch in self._loader:
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                kind = type(batch).__name__
-                raise UsageError(f"expected pairs (inputs, targets) of data, found a {kind}")
+        for inputs, targets in pairs(self._loader):
             count += 1
-            yield Batch(*batch)
+            yield Batch(inputs, targets)
         if count != self.batches:
             raise InputError(f"the data has {self.batches} batches by its length, {count} came")
 
@@ -116,11 +118,6 @@ def feed_of(
     return LoaderFeed(data, seed)
 
 
-def count_of(data: Any) -> int:
-    """How many samples a data set has; 0 for a loader."""
-    return len(data) if isinstance(data, Dataset) and isinstance(data, Sized) else 0
-
-
 class _Augmented(Dataset[Any]):
     """The data of one epoch, augmented batch by batch."""
 
@@ -128,7 +125,17 @@ class _Augmented(Dataset[Any]):
         self._data, self._schedule, self._where = data, schedule, (seed, epoch)
 
     def __getitems__(self, indices: Integers) -> tuple[Any, Any]:
-        return augmented(fetched(self._data, indices), self._schedule, *self._where, indices)
+        seed, epoch = self._where
+        try:
+            # Transforms of the data's own may draw lots.
+            with all_seeded(seed_of(seed, "data", epoch, *map(int, indices[:1]))):
+                samples = fetched(self._data, indices)
+            return augmented(samples, self._schedule, seed, epoch, indices)
+        except TicketkitError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {printable(str(error))}"
+            raise InputError(f"the data failed in epoch {epoch + 1}: {reason}") from error
 
 
 def _as_it_is(batch: Any) -> Any:

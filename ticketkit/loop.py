@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ticketkit import progress
+from ticketkit.augmenting import as_evaluated
 from ticketkit.batchnorm import frozen_statistics, recalibrate
 from ticketkit.blame import blamed
 from ticketkit.distributed import meet, world
@@ -87,7 +88,7 @@ class Loop:
                 stack.enter_context(mask.hold(self._model, self._optimizer))
             position = self._saver.restore(self._model, self._optimizer)
             if self._schedule.batchnorm == "recalibrate" and not position.step:
-                recalibrate(self._model, data)
+                recalibrate(self._model, as_evaluated(data, self._schedule))
             stack.enter_context(training(self._model))
             if self._schedule.batchnorm != "train":
                 stack.enter_context(frozen_statistics(self._model))
@@ -100,6 +101,7 @@ class Loop:
             advance(position.step)
             while position.step < self._total:
                 position = self._epoch(position, requested, advance)
+            self._optimizer.zero_grad()
         return Fitted(position.step, position.mean)
 
     def _epoch(self, position: Position, requested: Requested, advance: Advance) -> Position:
@@ -125,6 +127,8 @@ class Loop:
 
     def _batch(self, batch: Batch, position: Position) -> float:
         """The step, or the steps, of one batch; its loss."""
+        if self._robustifier is not None:  # it looks at the network in eval mode: at one for all
+            share_tensors(dict(self._model.named_buffers()))
         rate = self._schedule.rate(position.step, self._feed.batches)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -192,6 +196,7 @@ class Loop:
         )
 
     def _save(self, position: Position) -> None:
+        """Save, unless the data cannot be begun here: then the last end of an epoch is saved."""
         if self._feed.seeks or not position.batch or position.step == self._total:
             self._check_weights(position)
             self._saver.save(self._model, self._optimizer, position)

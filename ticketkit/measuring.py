@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import Subset
 
 from ticketkit.attacks import attack
 from ticketkit.batching import batches_of
 from ticketkit.evaluation import evaluate
 from ticketkit.parts import Task
-from ticketkit.seeds import seed_of
+from ticketkit.seeds import order, seed_of
 from ticketkit.stacking import pixels
 from ticketkit.threats import ThreatModel
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from ticketkit.parts import Dataset
 
 ATTACKED = 400
-"""How many pictures, the first of the test set, are attacked."""
+"""How many pictures of the test set, the same ones for every network, are attacked."""
 _BATCH = 200
 
 
 def measured(
     model: torch.nn.Module, data: Dataset, task: Task, threat: ThreatModel, seed: int
 ) -> dict[str, Any]:
-    """The task's metric on the test pictures, and on the first `ATTACKED` of them under attack."""
+    """The task's metric on the test pictures, and on `ATTACKED` of them under attack."""
     clean = evaluate(model, data, [task.metric])[task.metric]
     adversarial = evaluate(model, attacked(model, data, threat, seed), [task.metric])
     return {
@@ -43,16 +44,14 @@ def measured(
 def attacked(
     model: torch.nn.Module, data: Dataset, threat: ThreatModel, seed: int
 ) -> Iterator[tuple[torch.Tensor, Any]]:
-    """Batches of the first `ATTACKED` pictures, each perturbed so as to raise the network's loss.
+    """Batches of `ATTACKED` pictures, each perturbed so as to raise the network's loss.
 
-    The same pictures and the same random starts for every network.
+    The same pictures, in an order of their own as data may be sorted by class, and the same random
+    starts for every network.
     """
-    left = ATTACKED
     device = next(model.parameters()).device
-    for number, (inputs, targets) in enumerate(batches_of(data, _BATCH)):
-        inputs, targets = pixels(inputs[:left].to(device)), targets[:left].to(device)
+    chosen = order(0, 0, len(data))[:ATTACKED].tolist()  # type: ignore[arg-type]
+    for number, (inputs, targets) in enumerate(batches_of(Subset(data, chosen), _BATCH)):
+        inputs, targets = pixels(inputs.to(device)), targets.to(device)
         generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
         yield attack(model, inputs, targets, threat, generator=generator), targets
-        left -= len(inputs)
-        if not left:
-            return

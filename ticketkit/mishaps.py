@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ticketkit.distributed import connected
-from ticketkit.errors import InputError, TrainingError, UsageError, printable
+from ticketkit.errors import InputError, TicketkitError, TrainingError, UsageError, printable
+from ticketkit.losses import check_scalar
 from ticketkit.saver import Position
 
 _ONE_PICTURE = "Expected more than 1 value per channel"
@@ -24,7 +25,7 @@ def told(position: Position) -> Iterator[None]:
     try:
         with connected():
             yield
-    except TrainingError:
+    except TicketkitError:
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(where) from error
@@ -59,10 +60,7 @@ def check_inputs(found: object, inputs: torch.Tensor) -> None:
 
 
 def check_loss(loss: Any, position: Position, rate: float, left: str) -> None:
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        kind = type(loss).__name__
-        shape = f" of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
-        raise UsageError(f"the loss is no scalar: found a {kind}{shape}")
+    check_scalar(loss)
     if not math.isfinite(value := float(loss.detach())):
         raise TrainingError(
             f"the loss is {value} at batch {position.batch + 1} of epoch {position.epoch + 1}, at "

@@ -85,14 +85,6 @@ def options_of(part: type[Part]) -> list[Option]:
     ]
 
 
-def check_whole(part: Part, option: str, least: int, most: int = 2**31 - 1) -> None:
-    """Raise a `UsageError` where an option of a part is no whole number of this range."""
-    value = getattr(part, option)
-    if type(value) is not int or not least <= value <= most:
-        limit = f"from {least} to {most}" if most < 2**31 - 1 else f"from {least}"
-        raise UsageError(f"{part.name}: {option} is a whole number {limit}, found {value!r}")
-
-
 def imported(module: str, name: str, kind: str) -> Callable[..., Any]:
     """What `module:name` calls; an `UnknownPart` that tells why there is nothing to call."""
     try:

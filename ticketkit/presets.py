@@ -113,7 +113,7 @@ def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) 
     base = _PAPER[stage]
     if segmentation:
         base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
-    if name == "salman":
+    if name == "salman" and stage != "pretrain":
         base = replace(base, weight_decay=5e-4)
         if stage == "finetune" and task in _FAST:
             base = replace(base, lr=0.01)

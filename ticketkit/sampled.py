@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from ticketkit.augmenting import as_evaluated
 from ticketkit.batching import batches_of
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.datasets import data_of
@@ -17,6 +18,7 @@ from ticketkit.losses import cross_entropy
 from ticketkit.opening import network_for
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Task
+from ticketkit.presets import PRESETS, schedule_of
 from ticketkit.seeds import order
 from ticketkit.stacking import pixels
 from ticketkit.ticket import Ticket
@@ -46,8 +48,13 @@ def draw_on_task(
     opened = network_for(
         checkpoint, arch, part.classes, data.shape[0], segmentation=part.segmentation
     )
+    seen = data.train
+    if told := checkpoint.pretraining:  # as large as what it was trained on
+        named = told.fit.partition(":")[0] in PRESETS
+        fit = told.fit if named else f"small:{told.fit}"
+        seen = as_evaluated(seen, schedule_of(fit, "pretrain"))
     count = len(data.train)  # type: ignore[arg-type]  # it was checked
-    chosen = torch.utils.data.Subset(data.train, order(seed, 0, count)[:PICTURES].tolist())
+    chosen = torch.utils.data.Subset(seen, order(seed, 0, count)[:PICTURES].tolist())
     batches = _Batches(chosen)
     ticket = draw(opened.model, batches=batches, loss=cross_entropy, seed=seed, **options)
     provenance = replace(

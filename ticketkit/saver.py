@@ -92,6 +92,8 @@ class Saver:
         """Where the training is saved, and how to go on, in words."""
         if self._place is None:
             return "not saved"
+        if self._run is not None and not self._run.stages(_PREFIX):
+            return "nothing was saved yet"
         return f"saved in {self._place}; --resume goes on from there"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from ticketkit.errors import UsageError
 
@@ -54,6 +54,12 @@ class Schedule:
     """The penalty on the squared weights, for `newton`."""
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                raise UsageError(f"{name} is one of {', '.join(get_args(hint))}, found {value!r}")
+            if hint is int and type(value) is not int:
+                raise UsageError(f"{name} is a whole number, found {value!r}")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import torch
@@ -30,3 +30,8 @@ def stacked(samples: Any) -> tuple[Any, Any]:
         return samples
     inputs, targets = default_collate(samples)
     return inputs, targets
+
+
+def count_of(data: Any) -> int:
+    """How many samples a data set has; 0 for a loader."""
+    return len(data) if isinstance(data, Dataset) and isinstance(data, Sized) else 0

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.digests import digest_of_mask
 from ticketkit.distributed import whole_world, world
+from ticketkit.environment import environment
 from ticketkit.errors import UsageError
-from ticketkit.feeding import count_of, feed_of
+from ticketkit.feeding import feed_of
+from ticketkit.files import sha256
 from ticketkit.loop import Fitted, Loop, Report
 from ticketkit.losses import cross_entropy
 from ticketkit.mask import Mask, unwrap
 from ticketkit.options import resolve, spec_of, written
 from ticketkit.parts import Robustifier
+from ticketkit.pictures import Pictures
 from ticketkit.presets import Stage, schedule_of
 from ticketkit.runs import open_run
 from ticketkit.saver import Saver
 from ticketkit.schedules import Schedule
 from ticketkit.sharing import agree
+from ticketkit.stacking import count_of
 from ticketkit.stages import Run
 
 if TYPE_CHECKING:
@@ -54,10 +60,12 @@ def fit(
     `"pretrain"`, `"finetune"` or `"linear"`, or a `Schedule`. A `mask` is held: removed weights are
     +0.0 after each step. A `robustifier` perturbs the inputs of each step.
 
-    `run` is a folder in which the training is saved, every `save_every` seconds and at the ends of
-    epochs; `resume` goes on from there, to the same bits as a training that was never interrupted,
-    with the same threads on the same machine. With a loader of the caller's own it goes on at the
-    last end of an epoch. `report` is called with each event that the run's `events.jsonl` gets.
+    `run` is a folder in which the training is saved, every `save_every` seconds, at ends of epochs
+    sooner, and at the end. `resume` goes on from there, to the same bits as a training that was
+    never interrupted, with the same threads on the same machine. With a loader of the caller's own
+    it goes on at the last end of an epoch. Of the data a run records the digest of `Pictures`, and
+    the length of other sets; of a loss its name. `report` is called with each event that the run's
+    `events.jsonl` gets.
     Under torchrun, and once torch.distributed is initialised, the processes share each batch.
 
     Raises `UsageError`, `InputError`, `TrainingError` (a loss that is not finite, no memory left),
@@ -79,12 +87,17 @@ def fit(
         "robustifier": robust and spec_of(robust),
         "seed": seed,
         "batches": feed.batches,
+        "data": data.digest() if isinstance(data, Pictures) else count_of(data) or None,
+        "loss": _name(loss or cross_entropy),
+        "mask": mask and digest_of_mask(mask),
+        "network": _shapes(model),
         "processes": together.size,
     }
-    agree("the training", {**recipe, "mask": mask and digest_of_mask(mask)})
+    agree("the training", recipe)
     with contextlib.ExitStack() as stack:
         if run is not None and not isinstance(run, Run):
-            run = _led(stack, Path(run), recipe, resume=resume)
+            here = environment(next(model.parameters()).device)
+            run = _led(stack, Path(run), recipe, here, resume=resume)
         loop = Loop(
             unwrap(model),
             feed,
@@ -99,7 +112,28 @@ def fit(
 
 
 def _led(
-    stack: contextlib.ExitStack, path: Path, recipe: dict[str, Any], *, resume: bool
+    stack: contextlib.ExitStack,
+    path: Path,
+    recipe: dict[str, Any],
+    here: dict[str, Any],
+    *,
+    resume: bool,
 ) -> Run | None:
     """The run of the leading process; the others have none."""
-    return stack.enter_context(open_run(path, recipe, resume=resume)) if world().leads else None
+    if not world().leads:
+        return None
+    run = stack.enter_context(open_run(path, recipe, resume=resume, environment=here))
+    for note in run.notes:
+        warnings.warn(note, stacklevel=4)
+    return run
+
+
+def _name(loss: Loss) -> str:
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__))
+
+
+def _shapes(model: torch.nn.Module) -> str:
+    """A digest of the names and shapes of a network's parameters and buffers."""
+    state = unwrap(model).state_dict().items()
+    shapes = {name: list(t.shape) for name, t in state if hasattr(t, "shape")}
+    return sha256(json.dumps(shapes, sort_keys=True).encode())

@@ -150,16 +150,19 @@ def trained() -> Iterator[tuple[str, object]]:
     yield "too few", raised(lambda: ticketkit.fit(plain(), pictures(1), schedule=SCHEDULE))
 
 
+ATTACK = "pgd:norm=l2,eps=0.3,steps=2"
+
+
 def resumed() -> Iterator[tuple[str, object]]:
     """One is asked to stop, after each of some steps; all stop there, and go on."""
     whole = network()
-    fit(whole)
+    fit(whole, robustifier=ATTACK)  # which looks at the network in eval mode, as saved or not
     yield "unbroken", digest(whole)
     for step in (1, 6, 11):
         run = FOLDER / f"run{step}"
         yield f"stopped {step}", raised(partial(_stopped, step, run))
         model = network()
-        fit(model, run=run, resume=True)
+        fit(model, run=run, resume=True, robustifier=ATTACK)
         yield f"resumed {step}", digest(model)
 
 
@@ -168,7 +171,7 @@ def _stopped(step: int, run: Path) -> None:
     calls = iter([None] * (step - 1) + [75 if RANK else None])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ticketkit.stopping._requested", lambda: next(calls))
-        fit(network(), run=run)
+        fit(network(), run=run, robustifier=ATTACK)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def test_the_network_is_left_alone_where_the_attack_fails() -> None:
 
     model = network()
     before = cases.snapshot(model)
-    with pytest.raises(KeyError):
+    with pytest.raises(ticketkit.UsageError, match="failed under attack: KeyError: 'the loss'"):
         attack(model, pictures(), classes(), ThreatModel(), loss=fails)
     assert cases.snapshot(model) == before
     assert torch.is_grad_enabled()

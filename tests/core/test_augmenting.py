@@ -97,7 +97,7 @@ def test_evaluation_sees_the_middle_of_what_was_trained_on_parts() -> None:
     image, target = seen[1]
     assert image.shape == (3, 28, 28)
     assert target == 1
-    assert len(seen) == 3  # type: ignore[arg-type]
+    assert len(seen) == 3
     whole = torch.nn.functional.interpolate(
         data[1][0][None].float(), (32, 48), mode="bilinear", antialias=True
     )

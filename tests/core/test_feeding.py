@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ticketkit.distributed import World
 from ticketkit.errors import InputError, UsageError
-from ticketkit.feeding import Feed, LoaderFeed, count_of, feed_of
+from ticketkit.feeding import Feed, LoaderFeed, feed_of
 from ticketkit.schedules import Schedule
+from ticketkit.stacking import count_of
 
 ONE = World()
 
@@ -150,7 +151,7 @@ def test_a_loader_of_the_callers_own_is_not_augmented_by_us() -> None:
 
 
 def test_a_loader_that_breaks_its_word_is_told() -> None:
-    with pytest.raises(UsageError, match=r"expected pairs .* found a Tensor"):
+    with pytest.raises(UsageError, match=r"batch 1: expected a pair .* found a Tensor"):
         targets(LoaderFeed([torch.zeros(3)], 0), 0)
 
     class Short(list[Any]):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -253,7 +255,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     saved = network()
     with pytest.raises(Stopped, match="after step 6"), stopping_at_once():
-        fit(saved, run=tmp_path / "run", resume=True)
+        fit(saved, loss=loss, run=tmp_path / "run", resume=True)
 
 
 # Fault row 41
@@ -273,7 +275,7 @@ def test_weights_that_are_not_finite_are_never_saved(last: int, tmp_path: Path) 
     ):
         fit(network(), loss=loss, run=tmp_path / "run", save_every=0)
     model, whole = network(), network()
-    fit(model, run=tmp_path / "run", resume=True)
+    fit(model, loss=loss, run=tmp_path / "run", resume=True)
     fit(whole)
     assert same_bits(model, whole)
 
@@ -367,3 +369,63 @@ class Odd(ticketkit.Robustifier):
 def test_a_robustifier_that_breaks_its_promise_is_named(found: Any, message: str) -> None:
     with pytest.raises(PluginError, match=rf"part 'odd' not registered failed: .*{message}"):
         fit(network(), robustifier=Odd(found))
+
+
+def test_a_data_set_with_transforms_of_its_own_goes_on_in_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = replace(SHORT, augment="none")
+    whole, model = network(), network()
+    fit(whole, data=Noisy(), schedule=schedule)
+    with pytest.raises(Stopped), stopping_after_one_step(monkeypatch):
+        fit(network(), data=Noisy(), schedule=schedule, run=tmp_path / "run")
+    before = random.getstate(), numpy_state()
+    fit(model, data=Noisy(), schedule=schedule, run=tmp_path / "run", resume=True)
+    assert same_bits(model, whole)
+    assert (random.getstate(), numpy_state()) == before
+
+
+def numpy_state() -> list[int]:
+    state: Any = np.random.get_state()
+    return list(state[1].tolist())
+
+
+class Noisy(torch.utils.data.Dataset[Any]):
+    """Draws lots from every generator that transforms use."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        lot = random.random() + np.random.rand()
+        return torch.rand(1, 6, 6) * lot / 2, index % 3
+
+
+def test_what_a_data_set_raises_is_told_as_its_own() -> None:
+    class Broken(Noisy):
+        def __getitem__(self, index: int) -> Any:
+            raise OSError("no such picture")
+
+    with pytest.raises(InputError, match="the data failed in epoch 1: OSError: no such picture"):
+        fit(network(), data=Broken())
+
+
+def test_another_network_data_or_mask_is_another_training(tmp_path: Path) -> None:
+    model = network()
+    fit(model, run=tmp_path / "run")
+    mask = ticketkit.draw(model, scheme="unstructured", sparsity=0.5).mask
+    for options, field in (
+        ({"mask": mask}, "mask"),
+        ({"data": pictures(51)}, "data"),
+        ({"loss": lambda outputs, targets: outputs.sum()}, "loss"),
+    ):
+        with pytest.raises(UsageError, match=f"a run of another recipe: .*{field}"):
+            fit(network(), run=tmp_path / "run", resume=True, **options)
+    with pytest.raises(UsageError, match=r"a run of another recipe: network"):
+        fit(network(classes=4), run=tmp_path / "run", resume=True)
+
+
+def test_no_gradient_stays_behind() -> None:
+    model = network()
+    fit(model)
+    assert all(parameter.grad is None for parameter in model.parameters())

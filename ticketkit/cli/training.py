@@ -29,7 +29,8 @@ _OPTIONS = [
     click.option(
         "--attack",
         metavar="key=value,...",
-        help="What the trained network is measured under, such as norm=l2,eps=0.25,steps=10.",
+        help="What the trained network is measured under. [default: norm=l2,eps=0.25,steps=10 with "
+        "small, norm=linf,eps=8/255,steps=10 with others]",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random."),
     click.option(

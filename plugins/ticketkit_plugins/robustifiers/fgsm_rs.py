@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class FgsmRs(ticketkit.Robustifier):
     """Adversarial training with one signed step of 1.25 * eps from a random start in the linf ball.
 
-    Wong et al. 2020, arXiv 2001.03994: as good as several steps of `pgd`, at the cost of one. A
+    Wong et al. 2020, arXiv 2001.03994: near several steps of `pgd`, at the cost of one. A
     schedule's ramp scales eps. The attack looks at the network in eval mode.
     """
 
