@@ -19,6 +19,7 @@ from ticketkit.batching import batches_of
 from ticketkit.errors import InputError, UsageError, some
 from ticketkit.inference import evaluated, forward
 from ticketkit.mask import unwrap
+from ticketkit.modes import modes_kept
 from ticketkit.seeds import order
 from ticketkit.stacking import count_of
 
@@ -29,14 +30,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
     """BatchNorm modules are in eval mode while the rest trains; afterwards as they were."""
-    modes = {norm: norm.training for norm in _tracking(model).values()}
-    try:
-        for norm in modes:
+    norms = _tracking(model).values()
+    with modes_kept(norms):
+        for norm in norms:
             norm.training = False
         yield
-    finally:
-        for norm, training in modes.items():
-            norm.training = training
 
 
 def recalibrate(model: torch.nn.Module, data: Dataset | Batches, *, batch: int = 256) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.errors import UsageError, printable
 from ticketkit.files import Output, reserve
-from ticketkit.options import changed, resolve, spec_of
+from ticketkit.options import changed, resolve, spec_of, written
 from ticketkit.outputs import check_absent
 from ticketkit.parts import Robustifier, Task
 from ticketkit.tensorfile import json_object
 from ticketkit.threats import ThreatModel
+from ticketkit.versions import versions_of
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ticketkit.datasets import Data
     from ticketkit.distributed import World
     from ticketkit.pretrained import Pretraining
+    from ticketkit.schedules import Schedule
     from ticketkit.stages import Run
 
 RESULT = "result"
@@ -95,6 +97,29 @@ class Experiment:
             "seed": self.seed,
             **others,
         }
+
+    def record(
+        self,
+        arch: str,
+        data: Data,
+        schedule: Schedule,
+        normalisation: Mapping[str, tuple[float, ...]],
+    ) -> Pretraining:
+        """What the file of the trained weights says of them."""
+        from ticketkit.pretrained import Pretraining
+
+        task, robust = self.parts()
+        return Pretraining(
+            arch=arch,
+            classes=task.classes,
+            channels=data.shape[0],
+            task=spec_of(task),
+            robustifier=None if robust is None else spec_of(robust),
+            fit=written(schedule),
+            seed=self.seed,
+            normalisation=normalisation,
+            versions=versions_of(task, robust),
+        )
 
 
 @contextlib.contextmanager

@@ -11,31 +11,34 @@ import torch
 
 
 @contextlib.contextmanager
+def modes_kept(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Afterwards each of these modules is in the mode that it was in."""
+    modes = {module: module.training for module in modules}
+    try:
+        yield
+    finally:
+        for module, before in modes.items():
+            module.training = before
+
+
+@contextlib.contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Every module in eval mode; afterwards each in the mode that it was in, and no other.
 
     The flags alone are set: `eval()` may do more, such as merging adapters into weights.
     """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        for module in modes:
+    with modes_kept(model.modules()):
+        for module in model.modules():
             module.training = False
         yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextlib.contextmanager
 def training(model: torch.nn.Module) -> Iterator[None]:
     """The network in train mode; afterwards each module is in the mode that it was in."""
-    modes = {module: module.training for module in model.modules()}
-    try:
+    with modes_kept(model.modules()):
         model.train()
         yield
-    finally:
-        for module, before in modes.items():
-            module.training = before
 
 
 @contextlib.contextmanager

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ticketkit.errors import UsageError, printable
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve
-from ticketkit.options import spec_of, written
+from ticketkit.options import written
 from ticketkit.outputs import check_absent
 from ticketkit.presets import schedule_of
-from ticketkit.versions import versions_of
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +74,7 @@ class _Pretraining:
         )
         self._arch = of_kind(request.arch or "", segmentation=self._task.segmentation)
         self._data = data_for(request, self._task)
+        self._of_data = of_the_data(self._data)
         model = network_of(self._arch, self._task.classes, self._data.shape[0], request.seed)
         normalised(model, **self._task.normalisation)
         self._model = ready(model, device)
@@ -87,7 +87,7 @@ class _Pretraining:
             "pretrain",
             arch=self._arch,
             fit=written(self._schedule),
-            data=of_the_data(self._data),
+            data=self._of_data,
             processes=world().size,
         )
 
@@ -117,7 +117,7 @@ class _Pretraining:
         return {
             "schema": "ticketkit.pretrain/1",
             "pretraining": asdict(self._record()),
-            "data": of_the_data(self._data),
+            "data": self._of_data,
             "steps": fitted.steps,
             "loss": fitted.loss,
             "results": measured(self._model, test, self._task, threat, seed),
@@ -126,17 +126,5 @@ class _Pretraining:
         }
 
     def _record(self) -> Pretraining:
-        from ticketkit.pretrained import Pretraining
-
-        request, robust = self._request, self._robustifier
-        return Pretraining(
-            arch=self._arch,
-            classes=self._task.classes,
-            channels=self._data.shape[0],
-            task=spec_of(self._task),
-            robustifier=None if robust is None else spec_of(robust),
-            fit=written(self._schedule),
-            seed=request.seed,
-            normalisation=dict(self._task.normalisation),
-            versions=versions_of(self._task, robust),
-        )
+        normalisation = dict(self._task.normalisation)
+        return self._request.record(self._arch, self._data, self._schedule, normalisation)

@@ -13,11 +13,10 @@ from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve, sha256
 from ticketkit.masking import count_revived
-from ticketkit.options import spec_of, written
+from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
 from ticketkit.ticket import Ticket, load_ticket
-from ticketkit.versions import versions_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,11 +69,11 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
     the leading process of many.
     """
     request.check()
-    request.parts()
     ticket = load_ticket(request.ticket, request.verify)
     checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
-    if request.verify and ticket.provenance.source is not None:
-        ticket.check_source(checkpoint.digest())
+    digest = checkpoint.digest()
+    if request.verify:
+        ticket.check_source(digest)
     from ticketkit.distributed import session
     from ticketkit.environment import device_of
 
@@ -84,7 +83,7 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
         asked = world.leads and request.output
         place = stack.enter_context(reserve(asked)) if asked else None
         request.check_run()
-        work = _Transfer(request, ticket, checkpoint, device, report)
+        work = _Transfer(request, ticket, checkpoint, digest, device, report)
         document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
     return document and {**document, "output": request.output and str(request.output)}
 
@@ -97,6 +96,7 @@ class _Transfer:
         request: Transfer,
         ticket: Ticket,
         checkpoint: Checkpoint,
+        digest: str,
         device: torch.device,
         report: Report | None,
     ) -> None:
@@ -126,6 +126,8 @@ class _Transfer:
             skip_head=True,
         )
         self._arch = opened.arch
+        self._digest = digest
+        self._of_data = of_the_data(self._data)
         self._notes = [f"new, and trained: {some(opened.loaded.fresh)}"]
         self._model = ready(opened.model, device)
         self._mask = mask_of(ticket, self._model)
@@ -140,8 +142,8 @@ class _Transfer:
             mode=self._request.mode,
             fit=written(self._schedule),
             ticket=sha256(self._ticket.encoded()),
-            checkpoint=self._checkpoint.digest(),
-            data=of_the_data(self._data),
+            checkpoint=self._digest,
+            data=self._of_data,
             processes=world().size,
         )
 
@@ -176,7 +178,7 @@ class _Transfer:
             "source": told and asdict(told),
             "mode": self._request.mode,
             "transfer": asdict(self._record()),
-            "data": of_the_data(self._data),
+            "data": self._of_data,
             "steps": fitted and fitted.steps,
             "loss": fitted and fitted.loss,
             "removed": self._mask.size - self._mask.kept,
@@ -195,17 +197,6 @@ class _Transfer:
 
     def _record(self) -> Pretraining:
         from ticketkit.normalising import normalisation_of
-        from ticketkit.pretrained import Pretraining
 
-        robust = self._robustifier
-        return Pretraining(
-            arch=self._arch,
-            classes=self._task.classes,
-            channels=self._data.shape[0],
-            task=spec_of(self._task),
-            robustifier=None if robust is None else spec_of(robust),
-            fit=written(self._schedule),
-            seed=self._request.seed,
-            normalisation=normalisation_of(self._model),
-            versions=versions_of(self._task, robust),
-        )
+        normalisation = normalisation_of(self._model)
+        return self._request.record(self._arch, self._data, self._schedule, normalisation)
