@@ -39,16 +39,24 @@ class Parts:
         cls,
         scheme: str | Scheme,
         criterion: str | Criterion,
-        allocation: str | Allocation,
+        allocation: str | Allocation | None,
         strategy: str | Strategy,
     ) -> Parts:
-        """The parts that spec strings or instances mean."""
+        """The parts that spec strings or instances mean; no allocation is the strategy's own."""
+        found = cast("Strategy", resolve("strategy", strategy))
         return cls(
             cast("Scheme", resolve("scheme", scheme)),
             cast("Criterion", resolve("criterion", criterion)),
-            cast("Allocation", resolve("allocation", allocation)),
-            cast("Strategy", resolve("strategy", strategy)),
+            cast("Allocation", resolve("allocation", allocation or found.allocation)),
+            found,
         )
+
+    def check(self, sparsity: float) -> None:
+        """Raise a `UsageError` for parts that the strategy has no use for."""
+        with blamed(self.strategy):
+            self.strategy.check(self, sparsity)
+            if self.strategy.stage not in ("round", "mask"):
+                raise ValueError(f"stage is 'round' or 'mask', found {self.strategy.stage!r}")
 
     def specs(self) -> dict[str, str]:
         """The spec string of each part."""
@@ -80,8 +88,32 @@ class Parts:
                 raise TypeError(f"spares must return a reason or None, found {reason!r}")
         return reason
 
+    def check_training(self, *, network: bool, data: object, others: tuple[object, ...]) -> None:
+        """Raise a `UsageError` unless data to train on is given just where the strategy trains."""
+        strategy = spec_of(self.strategy)
+        if not self.strategy.trains:
+            if data is not None or any(other is not None for other in others):
+                raise UsageError(
+                    f"strategy {strategy} does not train: leave data=, schedule=, robustifier= and "
+                    "run= out"
+                )
+            return
+        if not network:
+            raise UsageError(
+                f"strategy {strategy} trains: it needs a network and data: "
+                "ticketkit.draw(model, ..., data=...)"
+            )
+        if data is None:
+            raise UsageError(f"strategy {strategy} trains: it needs data=, such as a torch Dataset")
+
     def check_task(self, task: str | None) -> None:
-        """Raise a `UsageError` unless a task is given just where the criterion looks at data."""
+        """Raise a `UsageError` unless a task is given just where a part looks at data."""
+        if self.strategy.trains:
+            if task is None:
+                strategy = spec_of(self.strategy)
+                raise UsageError(f"strategy {strategy} trains: give the data with --task")
+            resolve("task", task)
+            return
         collects, criterion = brings(self.criterion, "collect"), spec_of(self.criterion)
         if collects and task is None:
             raise UsageError(

@@ -33,6 +33,8 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
             "source_sha256": provenance.source,
             "normalisation": {n: list(values) for n, values in provenance.normalisation.items()},
             "task": provenance.task,
+            "fit": provenance.fit,
+            "robustifier": provenance.robustifier,
             "made_by": ticket.made_by,
             "versions": dict(provenance.versions),
         },

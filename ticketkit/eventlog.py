@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,16 +41,17 @@ class EventLog:
         """Make what was added durable."""
         os.fsync(self._file.fileno())
 
-    def cut(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Remove what comes after the last event that is this one; where there is none, nothing."""
-        last, end, position = _line(kind, fields), 0, 0
+    def cut(self, kind: str, fields: Iterable[Mapping[str, Any]]) -> bool:
+        """Remove what comes after the last event that is one of these; whether there is any."""
+        last, end, position = {_line(kind, each) for each in fields}, 0, 0
         with self.path.open("rb") as lines:
             for line in lines:
                 position += len(line)
-                if line == last:
+                if line in last:
                     end = position
         if end:
             self.empty(end)
+        return end > 0
 
     def empty(self, size: int = 0) -> None:
         """Remove all events, but for the first `size` bytes."""

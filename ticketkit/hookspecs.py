@@ -4,8 +4,9 @@
     [project.entry-points.ticketkit]
     stripe = "ticketkit_stripe"
 
-Every hook here offers parts: it yields classes, each with a `name`. A plugin that raises, or yields
-something else, is listed by `ticketkit plugins` with the reason, and the others go on.
+Most hooks here offer parts: they yield classes, each with a `name`. A plugin that raises, or yields
+something else, is listed by `ticketkit plugins` with the reason, and the others go on. The last
+hook reports what has happened.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Allocation,
         Criterion,
         Evaluator,
+        FinishedRound,
         Robustifier,
         Scheme,
         Strategy,
@@ -143,7 +145,8 @@ def ticketkit_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bo
             yield Halfway
 
     Each class becomes a strategy of its `name`: `--strategy halfway`. The last round's mask is the
-    ticket's; an error in any round ends the draw and names this plugin.
+    ticket's; an error in any round ends the draw and names this plugin. One that trains says so by
+    `trains = True`, and finds `fit`, `rewind` and `learn` on its job: see `ticketkit.Job`.
     """
 
 
@@ -254,4 +257,24 @@ def ticketkit_tasks() -> Iterable[type[Task]]:  # type: ignore[empty-body]
 
     Each class becomes a task of its `name`: `--task brightness`. Data of other shapes or classes
     than the task says end the run and name this plugin.
+    """
+
+
+@hookspec
+def ticketkit_round_finished(finished: FinishedRound) -> None:
+    """Hear of each round of a draw, once it is over and saved.
+
+    A whole plugin:
+
+        import ticketkit
+
+
+        @ticketkit.hookimpl
+        def ticketkit_round_finished(finished):
+            mask = finished.ticket.mask
+            print(f"round {finished.number}: {mask.kept:,} of {mask.size:,} weights are kept")
+
+    Strategies that are done in one round finish one. Of many processes the leading one reports; a
+    draw that is resumed reports no round again. What is returned is ignored, and an error becomes a
+    warning that names this plugin.
     """

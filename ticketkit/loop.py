@@ -76,12 +76,14 @@ class Loop:
         self._world = world()
         self._optimizer = optimizer_of(model, schedule)
         self._total = schedule.total(feed.batches)
+        self._stop = self._total
         first = next(model.parameters())
         self._device = first.device
         self._format = _memory_format(model)
 
-    def run(self, mask: Mask | None, data: Any) -> Fitted:
-        """Train, from where the saver has it."""
+    def run(self, mask: Mask | None, data: Any, first: int = 0) -> Fitted:
+        """Train, from where the saver has it; to the end, or for the `first` steps alone."""
+        self._stop = min(first or self._total, self._total)
         with contextlib.ExitStack() as stack:
             stack.enter_context(same_generators(self._model.parameters()))
             if mask is not None:
@@ -95,25 +97,25 @@ class Loop:
             if self._world.size > 1:
                 self._network = stack.enter_context(replicated(self._model))
                 stack.callback(setattr, self, "_network", self._model)
-            self._tell("fit", step=position.step, steps=self._total, batches=self._feed.batches)
+            self._tell("fit", step=position.step, steps=self._stop, batches=self._feed.batches)
             requested = stack.enter_context(steps())
-            advance = stack.enter_context(progress.stage("training", self._total, "batches"))
+            advance = stack.enter_context(progress.stage("training", self._stop, "batches"))
             advance(position.step)
-            while position.step < self._total:
+            while position.step < self._stop:
                 position = self._epoch(position, requested, advance)
             self._optimizer.zero_grad()
         return Fitted(position.step, position.mean)
 
     def _epoch(self, position: Position, requested: Requested, advance: Advance) -> Position:
         """What is left of an epoch, or of the training."""
-        left = self._total - position.step
+        left = self._stop - position.step
         batches = self._feed.epoch(position.epoch, position.batch)
         for batch in itertools.islice(batches, left):
             ours = self._batch(batch, position) * batch.weight
             losses, asked = zip(*gathered((ours, requested() or 0), self._device), strict=True)
             position = position.after(sum(losses) / len(losses), self._feed.batches)
             advance(1)
-            finished = position.step == self._total
+            finished = position.step == self._stop
             if finished or not position.batch:
                 self._end_epoch(position)
             status = int(max(asked))
@@ -121,7 +123,7 @@ class Loop:
                 self._save(position)
             if status:
                 meet()  # it may be saved by another process, which has to finish that
-                place = f"after step {position.step:,} of {self._total:,}"
+                place = f"after step {position.step:,} of {self._stop:,}"
                 raise Stopped(f"stopped {place}; {self._saver.where}", status)
         return position
 
@@ -197,7 +199,7 @@ class Loop:
 
     def _save(self, position: Position) -> None:
         """Save, unless the data cannot be begun here: then the last end of an epoch is saved."""
-        if self._feed.seeks or not position.batch or position.step == self._total:
+        if self._feed.seeks or not position.batch or position.step == self._stop:
             self._check_weights(position)
             self._saver.save(self._model, self._optimizer, position)
 

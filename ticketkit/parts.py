@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import torch
 
     from ticketkit.budgets import Budget
+    from ticketkit.choices import Parts
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
+    from ticketkit.ticket import Ticket
 
     Dataset = torch.utils.data.Dataset[Any]
     Batches = Iterable[tuple[Any, Any]]
@@ -192,17 +194,67 @@ class Round:
     """What one round of a strategy found."""
 
     mask: Mask
+    sparsity: float | None = None
+    """The sparsity that this round aimed at; None for the one asked for."""
+
+
+@dataclass(frozen=True)
+class FinishedRound:
+    """A round that is over, as plugins are told of it. New fields may join these."""
+
+    number: int
+    """Counted from 1."""
+    ticket: Ticket
+    """The ticket of this round: its mask, and the provenance to draw it again."""
 
 
 class Job(Protocol):
     """What a strategy works on: the network, and the parts that it is combined with."""
 
-    def select(self, sparsity: float) -> Mask:
-        """Score, allocate and select once: the mask of this sparsity."""
-
     @property
     def sparsity(self) -> float:
         """The sparsity asked for."""
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """The prunable layers by name."""
+
+    @property
+    def last(self) -> FinishedRound | None:
+        """The last finished round; None before there is one. A draw that was killed and goes on has
+        one from the start: begin with the round after it."""
+
+    def select(self, sparsity: float, within: Mask | None = None) -> Mask:
+        """Score the weights as they now are, allocate and select: the mask of this sparsity.
+
+        What `within` removed stays removed; masks only shrink, so a sparsity below that of a
+        finished round is refused then.
+        """
+
+    def scores(self) -> Mapping[str, torch.Tensor]:
+        """How much each block matters, by the criterion: float64, in the shape of a layer's grid of
+        blocks, or of its weights (out, in/groups, *kernel) where the scheme is no tiling."""
+
+    def fit(self, mask: Mask | None = None, *, steps: int = 0) -> None:
+        """Train the network on, the mask held, under the job's schedule and robustifier.
+
+        The optimizer is a fresh one. With `steps` the training ends after so many of its steps.
+        """
+
+    def learn(self, scores: Mapping[str, torch.Tensor]) -> Mask:
+        """Train `scores`, which begin as these, and not the weights: the mask of the best.
+
+        See `ticketkit.learned`. Shapes are those of `scores()`.
+        """
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """A copy of the network's weights and statistics as they now are."""
+
+    def rewind(self, state: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Bring the network back to what `state` returned once, or to its pretrained weights."""
+
+    def generator(self, name: str) -> torch.Generator:
+        """A new generator, seeded by the seed of the draw and the layer's name."""
 
 
 class Strategy(Part):
@@ -214,9 +266,27 @@ class Strategy(Part):
     ...         yield Round(job.select(job.sparsity))
     """
 
+    trains: ClassVar[bool] = False
+    """Whether it trains the network: it then needs data, and may be combined with a robustifier."""
+    stage: ClassVar[str] = "round"
+    """What it trains, by which a schedule's preset is chosen: the weights in a `"round"`, or the
+    `"mask"`."""
+    allocation: ClassVar[str] = "global"
+    """The allocation where none is asked for."""
+
+    def check(self, parts: Parts, sparsity: float) -> None:
+        """Optional: raise a `ticketkit.UsageError` for parts that have no meaning together with it.
+
+        Called before any work is done. `parts` has the `scheme`, the `criterion` and the
+        `allocation`.
+        """
+
     @abstractmethod
     def rounds(self, job: Job) -> Iterator[Round]:
-        """Yield each round as it is finished; the last one's mask is the ticket's."""
+        """Yield each round as it is finished; the last one's mask is the ticket's.
+
+        The core saves and reports a round, and with `job.last` a draw goes on after it.
+        """
 
 
 @dataclass(frozen=True)

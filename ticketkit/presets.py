@@ -12,9 +12,10 @@ from typing import Literal, get_args
 
 from ticketkit.errors import UsageError, near, printable
 from ticketkit.options import changed
+from ticketkit.parts import Strategy
 from ticketkit.schedules import Schedule
 
-Stage = Literal["pretrain", "finetune", "linear"]
+Stage = Literal["pretrain", "finetune", "linear", "upstream", "downstream", "mask"]
 
 _PAPER = {
     # ImageNet: Salman et al. 2020, Cohen et al. 2019.
@@ -34,7 +35,22 @@ _PAPER = {
         size=224,
         batchnorm="recalibrate",
     ),
+    # A round of iterative pruning, on the source task and on the downstream one: Chen et al. 2021,
+    # 'The Lottery Tickets Hypothesis for Supervised and Self-supervised Pre-training'.
+    "upstream": Schedule(epochs=10, batch=256, lr=1e-4, augment="crop", size=224),
+    "downstream": Schedule(
+        epochs=182,
+        batch=256,
+        lr=0.1,
+        milestones=(91, 136),
+        weight_decay=2e-4,
+        augment="crop",
+        size=224,
+    ),
 }
+# An adversarial round on the source task: Chen et al. 2022, 'Data-Efficient Double-Win Lottery
+# Tickets from Robust Pre-training'.
+_PAPER_ROBUST = replace(_PAPER["upstream"], epochs=30, batch=2048, lr=5e-4)
 # Fu et al., section III-A: PASCAL VOC; crop and learning rate are those of CV_LTH_Pre-training.
 _PAPER_SEGMENTATION = Schedule(
     steps=30_000, batch=4, lr=0.01, milestones=(18_000, 22_000), augment="crop", size=513
@@ -66,6 +82,8 @@ _SMALL = {
     ),
     "linear": Schedule(solver="newton", batchnorm="recalibrate"),
 }
+_SMALL["upstream"] = replace(_SMALL["pretrain"], epochs=2)
+_SMALL["downstream"] = _SMALL["finetune"]
 # With so few pictures an epoch is a step or two.
 _FEW, _EPOCHS_OF_FEW = 250, 40
 
@@ -79,11 +97,13 @@ def schedule_of(
     *,
     task: str = "",
     segmentation: bool = False,
+    robust: bool = False,
     count: int = 0,
 ) -> Schedule:
     """The schedule that a spec string means at a stage; a `Schedule` stands for itself.
 
-    `task` is the name of the task, and `count` how many training pictures it has.
+    `task` is the name of the task, `count` how many training pictures it has, and `robust` whether
+    a robustifier perturbs them.
     """
     if isinstance(spec, Schedule):
         return spec
@@ -100,20 +120,29 @@ def schedule_of(
         raise UsageError(
             f"unknown preset {printable(name)!r}; choose from {known}{near(name, PRESETS)}"
         )
-    base = _preset(name, stage, task, segmentation, count)
+    base = _preset(name, stage, task, segmentation, robust, count)
     return changed(base, _counted(base, text), spec)
 
 
 PRESETS = ("paper", "salman", "small")
 
 
-def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) -> Schedule:
+def stage_of(strategy: Strategy, *, upstream: bool) -> Stage:
+    """What a strategy trains: a mask, or in rounds a network on its own task or on another one."""
+    if strategy.stage == "mask":
+        return "mask"
+    return "upstream" if upstream else "downstream"
+
+
+def _preset(
+    name: str, stage: Stage, task: str, segmentation: bool, robust: bool, count: int
+) -> Schedule:
     if name == "small":
         return _small(stage, segmentation, count)
-    base = _PAPER[stage]
+    base = _PAPER_ROBUST if robust and stage == "upstream" else _PAPER[stage]
     if segmentation:
         base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
-    if name == "salman" and stage != "pretrain":
+    if name == "salman" and stage in ("finetune", "linear"):
         base = replace(base, weight_decay=5e-4)
         if stage == "finetune" and task in _FAST:
             base = replace(base, lr=0.01)
@@ -123,8 +152,8 @@ def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) 
 def _small(stage: Stage, segmentation: bool, count: int) -> Schedule:
     if stage == "linear" and segmentation:  # a head of convolutions has no closed features
         return replace(_SMALL["finetune"], batchnorm="recalibrate", augment="none")
-    if stage == "finetune" and 0 < count <= _FEW:
-        return replace(_SMALL["finetune"], epochs=_EPOCHS_OF_FEW)
+    if stage in ("finetune", "downstream") and 0 < count <= _FEW:
+        return replace(_SMALL[stage], epochs=_EPOCHS_OF_FEW)
     return _SMALL[stage]
 
 

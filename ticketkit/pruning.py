@@ -21,6 +21,9 @@ from ticketkit.ticketfile import check_encoding
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
+    from ticketkit.distributed import World
+    from ticketkit.experiments import Experiment
+    from ticketkit.loop import Report
 
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
@@ -37,7 +40,8 @@ class Request:
     """None for a scheme that has one of its own."""
     scheme: str = "unstructured"
     criterion: str = "magnitude"
-    allocation: str = "global"
+    allocation: str | None = None
+    """None for the strategy's own."""
     strategy: str = "omp"
     seed: int = 0
     include: tuple[str, ...] = ()
@@ -48,40 +52,76 @@ class Request:
     encoding: str = "packed"
     with_values: bool = False
     task: str | None = None
-    """The task whose data the criterion looks at; None for one that looks at none."""
+    """The task whose data the criterion looks at, or the strategy trains on; None for none."""
     arch: str | None = None
     """The network's spec, for a task; None for the one in the file's metadata."""
     data: Path | None = None
     """The folder of the task's data; None for the user's cache folder."""
+    robustifier: str | None = None
+    """What perturbs the inputs of a strategy that trains; None for natural training."""
+    fit: str | None = None
+    """The schedule of a strategy that trains; None for `small`."""
+    run: Path | None = None
+    """The folder of its run; None for one named by its content."""
+    resume: bool = False
+    device: str = "auto"
+    workers: int = 0
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """The files to write."""
         return (self.ticket,) if self.output is None else (self.output, self.ticket)
 
+    def experiment(self) -> Experiment:
+        """What a strategy that trains is asked."""
+        from ticketkit.experiments import Experiment
 
-def prune(request: Request) -> dict[str, Any]:
-    """Draw a ticket from a file, write what was asked for, and return what was done."""
+        return Experiment(
+            task=self.task or "",
+            arch=self.arch,
+            robustifier=self.robustifier,
+            fit=self.fit or "small",
+            seed=self.seed,
+            run=self.run,
+            resume=self.resume,
+            data=self.data,
+            device=self.device,
+            workers=self.workers,
+        )
+
+
+def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
+    """Draw a ticket from a file, write what was asked for, and return what was done.
+
+    `report` is called with the events of a strategy that trains. Of many processes
+    all but the leading one return nothing.
+    """
     chosen = check_request(request)
-    check_absent(request.outputs, force=request.force)
+    check_absent(request.outputs, force=request.force or request.resume)
     with contextlib.ExitStack() as stack:
+        if not stack.enter_context(_together(request, chosen)).leads:
+            _drawn(request, chosen, open_checkpoint(request.input, request.checkpoint_key), None)
+            return {}
         # The checkpoint is placed last: the ticket can be drawn again from what was there before.
         place = request.output and stack.enter_context(
             reserve_pruned(request.input, request.output)
         )
         ticket_place = stack.enter_context(reserve(request.ticket))
-        check_absent(request.outputs, force=request.force)  # a run may have ended just now
+        # Another command may have ended just now.
+        check_absent(request.outputs, force=request.force or request.resume)
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            ticket = _drawn(request, checkpoint)
+            ticket, told, notes = _drawn(request, chosen, checkpoint, report)
+        if request.resume and not request.force:
+            _check_own(request, ticket)
         found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
         if request.with_values:
             ticket = ticket.with_values(checkpoint)
         ticket.write(ticket_place, request.encoding)
-    notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
+    notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
     notes += [*of_the_file(checkpoint), *conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
@@ -89,6 +129,7 @@ def prune(request: Request) -> dict[str, Any]:
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
+        **told,
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
     }
@@ -104,27 +145,82 @@ def check_request(request: Request) -> Parts:
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
+    chosen.check(chosen.sparsity(request.sparsity))
     chosen.check_task(request.task)
     if request.task is None and (request.arch, request.data) != (None, None):
-        raise UsageError("--arch and --data are for --task, the data that a criterion looks at")
+        raise UsageError("--arch and --data are for --task, the data that a part looks at")
+    if chosen.strategy.trains:
+        request.experiment().check()
+    elif any(getattr(request, name) != getattr(Request, name) for name in _OF_TRAINING):
+        named = ", ".join(f"--{name}" for name in _OF_TRAINING)
+        raise UsageError(
+            f"strategy {request.strategy} does not train: {named} are for those that do, such as "
+            "imp"
+        )
     return chosen
 
 
-def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
+_OF_TRAINING = ("robustifier", "fit", "run", "resume", "device", "workers")
+
+
+def _together(request: Request, chosen: Parts) -> contextlib.AbstractContextManager[World]:
+    """The processes that draw together: those of torchrun, for a strategy that trains."""
+    from ticketkit.distributed import World, session
+
+    if not chosen.strategy.trains:
+        return contextlib.nullcontext(World())
+    from ticketkit.environment import device_of
+
+    return session(device_of(request.device))
+
+
+def _drawn(
+    request: Request, chosen: Parts, checkpoint: Checkpoint, report: Report | None
+) -> tuple[Ticket, dict[str, Any], list[str]]:
+    """The ticket, what its document tells of how it was trained, and notes."""
+    try:
+        if not chosen.strategy.trains:
+            return _drawn_at_once(request, checkpoint), {}, []
+        from ticketkit.drawrun import draw_in_run
+        from ticketkit.jobs import Asked
+
+        sparsity = chosen.sparsity(request.sparsity)
+        asked = Asked(chosen, sparsity, request.seed, request.allow_empty_layers)
+        trained = draw_in_run(
+            checkpoint,
+            request.experiment(),
+            asked,
+            include=request.include,
+            exclude=request.exclude,
+            report=report,
+        )
+        return trained.ticket, {"training": trained.told}, trained.notes
+    except WeightsError as error:
+        raise WeightsError(f"{printable(str(request.input))}: {error}") from error
+
+
+def _drawn_at_once(request: Request, checkpoint: Checkpoint) -> Ticket:
     from ticketkit.drawing import draw  # torch, after what can be told without it
 
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
     options = {name: getattr(request, name) for name in (*names, *others)}
-    try:
-        if request.task is None:
-            return draw(checkpoint, **options)
-        from ticketkit.sampled import draw_on_task
+    if request.task is None:
+        return draw(checkpoint, **options)
+    from ticketkit.sampled import draw_on_task
 
-        task, arch, root = request.task, request.arch, request.data
-        return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
-    except WeightsError as error:
-        raise WeightsError(f"{printable(str(request.input))}: {error}") from error
+    task, arch, root = request.task, request.arch, request.data
+    return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
+
+
+def _check_own(request: Request, ticket: Ticket) -> None:
+    """Refuse outputs that are there already, unless the ticket among them is this run's own."""
+    try:
+        own = request.ticket.read_bytes() == ticket.encoded(request.encoding)
+    except OSError:
+        own = False
+    if not own:
+        check_absent(request.outputs, force=False)
 
 
 def described(checkpoint: Checkpoint) -> dict[str, Any]:

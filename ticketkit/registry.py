@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,8 @@ KINDS: dict[str, tuple[str, type[parts.Part]]] = {
     "evaluator": ("ticketkit_evaluators", parts.Evaluator),
     "task": ("ticketkit_tasks", parts.Task),
 }
+# The hooks that report what has happened.
+MOMENTS = ("ticketkit_round_finished",)
 _PART_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
@@ -74,11 +76,26 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A hook by which a plugin is told what has happened."""
+
+    hook: str
+    plugin: Plugin
+    function: Callable[..., object]
+    takes: tuple[str, ...]
+
+    def tell(self, **arguments: object) -> None:
+        """Call the plugin, with those of the hook's arguments that it takes."""
+        self.function(**{name: arguments[name] for name in self.takes})
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """All offers and all plugins."""
 
     offers: tuple[Offer, ...]
     plugins: tuple[Plugin, ...]
+    moments: tuple[Moment, ...] = ()
 
     def find(self, kind: str, name: str) -> Offer:
         """The offer of this kind under a bare or a qualified name; `UnknownPart` otherwise."""
@@ -132,13 +149,14 @@ def build(
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
     offers: list[Offer] = []
+    moments: list[Moment] = []
     for entry_point in sorted(entry_points, key=lambda e: (e.name, _distribution(e))):
         plugin = _plugin(entry_point)
         if blocked & {plugin.distribution, f"{plugin.distribution}/{plugin.name}"}:
             plugins.append(replace(plugin, state="blocked", error="by TICKETKIT_BLOCK"))
             continue
         try:
-            plugin, offered = _load(manager, entry_point, plugin)
+            plugin, offered, heard = _load(manager, entry_point, plugin)
         except BaseException as error:  # a plugin may raise anything
             if is_stop(error):
                 raise
@@ -146,7 +164,9 @@ def build(
             continue
         plugins.append(plugin)
         offers += offered
-    return Catalogue(tuple(sorted(offers, key=lambda o: (o.kind, o.name))), tuple(plugins))
+        moments += heard
+    ordered = sorted(offers, key=lambda offer: (offer.kind, offer.name))
+    return Catalogue(tuple(ordered), tuple(plugins), tuple(moments))
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
@@ -160,19 +180,28 @@ def _plugin(entry_point: importlib.metadata.EntryPoint) -> Plugin:
 
 def _load(
     manager: pluggy.PluginManager, entry_point: importlib.metadata.EntryPoint, plugin: Plugin
-) -> tuple[Plugin, list[Offer]]:
+) -> tuple[Plugin, list[Offer], list[Moment]]:
     module = entry_point.load()
     plugin = replace(plugin, file=str(getattr(module, "__file__", "") or ""))
     label = f"{plugin.distribution}/{plugin.name}"
     try:
         manager.register(module, label)
         manager.check_pending()
-        return plugin, list(_offers(manager, module, plugin))
+        return plugin, list(_offers(manager, module, plugin)), _moments(manager, module, plugin)
     except BaseException:
         # pluggy leaves a plugin half registered when it refuses it.
         if manager.has_plugin(label):
             manager.unregister(name=label)
         raise
+
+
+def _moments(manager: pluggy.PluginManager, module: ModuleType, plugin: Plugin) -> list[Moment]:
+    return [
+        Moment(hook, plugin, implementation.function, tuple(implementation.argnames))
+        for hook in MOMENTS
+        for implementation in getattr(manager.hook, hook).get_hookimpls()
+        if implementation.plugin is module
+    ]
 
 
 def _offers(manager: pluggy.PluginManager, module: ModuleType, plugin: Plugin) -> Iterator[Offer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ from ticketkit.versions import versions_of
 PICTURES = 1024
 """How many training pictures a criterion looks at, at most."""
 _BATCH = 64
+_CPU = torch.device("cpu")
 
 
 def draw_on_task(
@@ -53,9 +54,7 @@ def draw_on_task(
         named = told.fit.partition(":")[0] in PRESETS
         fit = told.fit if named else f"small:{told.fit}"
         seen = as_evaluated(seen, schedule_of(fit, "pretrain"))
-    count = len(data.train)  # type: ignore[arg-type]  # it was checked
-    chosen = torch.utils.data.Subset(seen, order(seed, 0, count)[:PICTURES].tolist())
-    batches = _Batches(chosen)
+    batches = sampled(seen, seed)
     ticket = draw(opened.model, batches=batches, loss=cross_entropy, seed=seed, **options)
     provenance = replace(
         ticket.provenance,
@@ -66,10 +65,16 @@ def draw_on_task(
     return replace(ticket, provenance=provenance)
 
 
+def sampled(data: Any, seed: int, device: torch.device = _CPU) -> Iterable[tuple[Any, Any]]:
+    """Batches of the first `PICTURES` pictures of a data set, in the order that the seed draws."""
+    chosen = order(seed, 0, len(data))[:PICTURES].tolist()
+    return _Batches(torch.utils.data.Subset(data, chosen), device)
+
+
 class _Batches:
-    def __init__(self, data: torch.utils.data.Dataset[Any]) -> None:
-        self._data = data
+    def __init__(self, data: torch.utils.data.Dataset[Any], device: torch.device) -> None:
+        self._data, self._device = data, device
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, Any]]:
         for inputs, targets in batches_of(self._data, _BATCH):
-            yield pixels(inputs), targets
+            yield pixels(inputs.to(self._device)), targets.to(self._device)

@@ -14,8 +14,6 @@ from ticketkit.trainstate import load_state, save_state
 if TYPE_CHECKING:
     import torch
 
-_PREFIX = "step-"
-
 
 @dataclass(frozen=True)
 class Position:
@@ -46,8 +44,9 @@ class Saver:
     saved.
     """
 
-    def __init__(self, run: Run | None, every: float) -> None:
+    def __init__(self, run: Run | None, every: float, series: str = "step-") -> None:
         self._run = run
+        self._series = series
         self._every = every
         self._last = time.monotonic()
         self._place = share(None if run is None else printable(str(run.path)))
@@ -56,7 +55,7 @@ class Saver:
         """Bring both to where they were saved last; the position."""
         found = None
         if self._run is not None:
-            stage = self._run.newest(_PREFIX)
+            stage = self._run.newest(self._series)
             self._run.rewind_events(stage)
             found = load_state(stage.path) if stage else None
         state = share(found)
@@ -77,9 +76,9 @@ class Saver:
         """Save, and drop all but the last two."""
         if self._run is None:
             return
-        with self._run.stage(f"{_PREFIX}{position.step:09}") as folder:
+        with self._run.stage(f"{self._series}{position.step:09}") as folder:
             save_state(folder, model.state_dict(), optimizer.state_dict(), asdict(position))
-        self._run.keep(_PREFIX, last=2)
+        self._run.keep(self._series, last=2)
         self._last = time.monotonic()
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -92,13 +91,13 @@ class Saver:
         """Where the training is saved, and how to go on, in words."""
         if self._place is None:
             return "not saved"
-        if self._run is not None and not self._run.stages(_PREFIX):
+        if self._run is not None and not self._run.stages(self._series):
             return "nothing was saved yet"
         return f"saved in {self._place}; --resume goes on from there"
 
     @property
     def last(self) -> str:
         """What is left of the training where it cannot go on, in words."""
-        if self._place is None or (self._run is not None and not self._run.stages(_PREFIX)):
+        if self._place is None or (self._run is not None and not self._run.stages(self._series)):
             return "nothing was saved before"
         return f"the last good state is saved in {self._place}"

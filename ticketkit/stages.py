@@ -91,16 +91,31 @@ class Run:
         for stage in older:
             self._drop(stage)
 
+    def series(self) -> list[str]:
+        """The series of all finished stages."""
+        found = (Stage(path) for path in self.path.iterdir() if is_stage_name(path.name))
+        return sorted({stage.series for stage in found if stage.path.is_dir()})
+
+    def discard(self, series: str) -> None:
+        """Drop all stages of a series."""
+        for stage in self.stages(series):
+            self._drop(stage)
+
     def event(self, kind: str, /, **fields: Any) -> None:
         """Append an event to `events.jsonl`; fields are JSON, numbers that are not finite null."""
         self._events.add(kind, fields)
 
     def rewind_events(self, stage: Stage | None) -> None:
-        """Forget the events after a stage was finished, for what goes on from it; None: all."""
-        if stage is None:
+        """Forget the events after a stage was finished, for what goes on from it.
+
+        None: those after the last stage that is there, whatever its series; where none is, all.
+        """
+        if stage is not None:
+            self._events.cut("stage", [{"name": stage.name}])
+            return
+        paths = [path for path in self.path.iterdir() if is_stage_name(path.name)]
+        if not self._events.cut("stage", [{"name": path.name} for path in paths]):
             self._events.empty()
-        else:
-            self._events.cut("stage", {"name": stage.name})
 
     def close(self) -> None:
         """Write no more."""

@@ -44,8 +44,12 @@ class Provenance:
     normalisation: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     """The `mean` and `std` by which the source says that inputs in [0, 1] are normalised."""
     task: str | None = None
-    """The task whose data the criterion looked at; None for none, and for data of a caller's own.
-    """
+    """The task whose data the criterion looked at, or the strategy trained on; None for none, and
+    for data of a caller's own."""
+    fit: str | None = None
+    """The schedule by which the strategy trained; None for one that does not train."""
+    robustifier: str | None = None
+    """Under which perturbation it trained; None for natural training, and for none."""
 
 
 @dataclass(frozen=True)

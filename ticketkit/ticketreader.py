@@ -120,7 +120,10 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
         source=field(record, "source", str, type(None)),
         versions={name: field(versions, name, str) for name in versions},
         normalisation={name: numbers(normalisation, name) for name in normalisation},
-        task=field({"task": None, **record}, "task", str, type(None)),
+        **{
+            name: field({name: None, **record}, name, str, type(None))
+            for name in ("task", "fit", "robustifier")
+        },
     )
 
 

@@ -24,6 +24,8 @@ class Tiled:
         self.name = name
         self.tiling = tiling
         self.within = within and PackedBits(within.shape, within.bits)
+        whole = isinstance(within, BlockBits) and within.block == tiling.block
+        self._blocks_within = within.blocks if whole and isinstance(within, BlockBits) else None
         self.weights = tiling.elements if within is None else within.kept
         self.marks: Bits = np.zeros((tiling.count + 7) // 8, np.uint8)
 
@@ -74,7 +76,10 @@ class Tiled:
 
     def packed(self) -> PackedBits | BlockBits:
         """What the marks keep, in the layer's presented shape."""
-        kept = BlockBits(Layer(self.name, self.tiling.shape), self.tiling.block, self.marks)
+        layer, block = Layer(self.name, self.tiling.shape), self.tiling.block
+        if self._blocks_within is not None:
+            return BlockBits(layer, block, self.marks & self._blocks_within)
+        kept = BlockBits(layer, block, self.marks)
         if self.within is None:
             return kept
         return PackedBits(self.tiling.shape, kept.bits & self.within.bits)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,8 +88,8 @@ def fit(
         "robustifier": robust and spec_of(robust),
         "seed": seed,
         "batches": feed.batches,
-        "data": data.digest() if isinstance(data, Pictures) else count_of(data) or None,
-        "loss": _name(loss or cross_entropy),
+        "data": data_in_recipe(data),
+        "loss": name_of(loss or cross_entropy),
         "mask": mask and digest_of_mask(mask),
         "network": _shapes(model),
         "processes": together.size,
@@ -96,8 +97,7 @@ def fit(
     agree("the training", recipe)
     with contextlib.ExitStack() as stack:
         if run is not None and not isinstance(run, Run):
-            here = environment(next(model.parameters()).device)
-            run = _led(stack, Path(run), recipe, here, resume=resume)
+            run = stack.enter_context(led_run(Path(run), recipe, model, resume=resume))
         loop = Loop(
             unwrap(model),
             feed,
@@ -111,24 +111,28 @@ def fit(
         return loop.run(mask, data)
 
 
-def _led(
-    stack: contextlib.ExitStack,
-    path: Path,
-    recipe: dict[str, Any],
-    here: dict[str, Any],
-    *,
-    resume: bool,
-) -> Run | None:
-    """The run of the leading process; the others have none."""
+@contextlib.contextmanager
+def led_run(
+    path: Path, recipe: dict[str, Any], model: torch.nn.Module, *, resume: bool
+) -> Iterator[Run | None]:
+    """The run of the leading process, its notes told as warnings; the others have none."""
     if not world().leads:
-        return None
-    run = stack.enter_context(open_run(path, recipe, resume=resume, environment=here))
-    for note in run.notes:
-        warnings.warn(note, stacklevel=4)
-    return run
+        yield None
+        return
+    here = environment(next(model.parameters()).device)
+    with open_run(path, recipe, resume=resume, environment=here) as run:
+        for note in run.notes:
+            warnings.warn(note, stacklevel=5)
+        yield run
 
 
-def _name(loss: Loss) -> str:
+def data_in_recipe(data: Any) -> str | int | None:
+    """What a run records of data: its digest where it is in memory, or else its length."""
+    return data.digest() if isinstance(data, Pictures) else count_of(data) or None
+
+
+def name_of(loss: Loss) -> str:
+    """What a run records of a loss."""
     return str(getattr(loss, "__qualname__", type(loss).__qualname__))
 
 

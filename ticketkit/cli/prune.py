@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.bars import bars
 from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, quiet
+from ticketkit.cli.training import training
 
 
 @click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
@@ -27,7 +27,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
     "--criterion", default="magnitude", show_default=True, help="How much a weight matters."
 )
 @click.option(
-    "--allocation", default="global", show_default=True, help="How layers share the budget."
+    "--allocation", help="How layers share the budget. [default: the strategy's, global for omp]"
 )
 @click.option(
     "--strategy", default="omp", show_default=True, help="How the mask is found over time."
@@ -35,7 +35,7 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
 @click.option("-o", "--output", type=TensorFile(), help="[default: STEM.pruned.EXT]")
 @click.option("--ticket", type=TensorFile(), help="[default: STEM.ticket.safetensors]")
 @click.option("--no-checkpoint", is_flag=True, help="Write the ticket alone.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For criteria that draw lots.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Prune these parameters too.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Spare these parameters.")
 @click.option("--allow-empty-layers", is_flag=True, help="A layer may lose all of its weights.")
@@ -46,11 +46,23 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
-@click.option("--task", help="The data, for a criterion that looks at some.")
+@click.option("--task", help="The data, for a strategy that trains or a criterion that looks.")
 @click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"
 )
+@click.option("--robustifier", help="What perturbs the inputs, for a strategy that trains.")
+@click.option(
+    "--fit",
+    metavar="PRESET[:key=value,...]",
+    help="Its schedule: paper, salman or small, and what differs from it. [default: small]",
+)
+@click.option(
+    "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the run where it stands.")
+@click.option("--device", default="auto", show_default=True, help="To train on.")
+@click.option("--workers", type=int, default=0, show_default=True, help="To read data with.")
 @click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
 @checkpoint_key
 @force
@@ -74,6 +86,7 @@ def command(
     """
     if no_checkpoint and output is not None:
         raise click.UsageError("--no-checkpoint and --output exclude each other")
+    from ticketkit.distributed import leads
     from ticketkit.outputs import pruned_path, ticket_path
     from ticketkit.pruning import Request, prune
 
@@ -88,8 +101,11 @@ def command(
 
         document = plan(request)
     else:
-        with bars(quiet):
-            document = prune(request)
+        silent = quiet or not leads()
+        with training(silent) as report:
+            document = prune(request, report)
+        if not document:
+            return
     printing.failures(quiet)
     if as_json:
         printing.json_document(document)
@@ -106,10 +122,25 @@ def _print(document: dict[str, Any]) -> None:
     printing.spared(document["spared"], document["counts"])
     printing.sparsity(document)
     click.echo()
+    if "training" in document:
+        _print_training(document["training"])
     for what in ("output", "ticket"):
         if document[what]:
             printing.say(f"wrote {document[what]}")
     printing.notes(document["notes"])
+
+
+def _print_training(told: dict[str, Any]) -> None:
+    """What was trained, and what each round came to."""
+    printing.say(f"{told['arch']} on {told['task']}, its head {told['head']}")
+    if told["robustifier"]:
+        printing.say(f"robustifier {told['robustifier']}")
+    rows = [
+        (each["number"], f"{each['sparsity']:.6f}", f"{each['kept']:,}", f"{each['weights']:,}")
+        for each in told["rounds"]
+    ]
+    printing.table(("round", "sparsity", "kept", "of"), rows, "rrrr")
+    printing.say(f"run {told['run']}")
 
 
 def _print_plan(document: dict[str, Any]) -> None:

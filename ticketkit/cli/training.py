@@ -84,6 +84,11 @@ def _report(event: Mapping[str, Any]) -> None:
         loss = "" if event["loss"] is None else f"  loss {event['loss']:.4f}"
         done = f"epoch {event['epoch']}/{event['epochs']}"
         click.echo(f"{done}{loss}  learning rate {event['rate']:.4g}", err=True)
+    elif event["event"] == "round":
+        removed = event["of"] - event["kept"]
+        click.echo(
+            f"round {event['number']}: {removed:,} of {event['of']:,} weights are removed", err=True
+        )
     elif event["event"] == "fit" and event["step"]:
         click.echo(f"resumed after step {event['step']:,} of {event['steps']:,}", err=True)
 

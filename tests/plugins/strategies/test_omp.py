@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 import ticketkit
@@ -22,7 +24,7 @@ class _Job:
 
 
 def test_it_selects_once_at_the_sparsity_asked_for() -> None:
-    job = _Job()
+    job: Any = _Job()
     rounds = list(Omp().rounds(job))
     assert [round_.mask for round_ in rounds] == [ticketkit.Mask({"w": [True, False]})]
     assert job.asked == [0.8]
