@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
+    from ticketkit.choices import Parts
     from ticketkit.downstream import transfer
     from ticketkit.drawing import draw
     from ticketkit.errors import (
@@ -101,6 +102,7 @@ _HOMES = {
     "MismatchError": "errors",
     "OutputError": "errors",
     "PackedBits": "bits",
+    "Parts": "choices",
     "Pictures": "pictures",
     "PluginError": "errors",
     "Pretraining": "pretrained",
@@ -169,6 +171,7 @@ __all__ = [
     "MismatchError",
     "OutputError",
     "PackedBits",
+    "Parts",
     "Pictures",
     "PluginError",
     "Pretraining",

@@ -40,7 +40,8 @@ class Rounds:
     def finish(self, ticket: Ticket) -> None:
         """A round is over, and this is its ticket."""
         number = self.last.number + 1 if self.last else 1
-        agree(f"the mask of round {number}", digest_of_mask(ticket.mask))
+        if world().size > 1:
+            agree(f"the mask of round {number}", digest_of_mask(ticket.mask))
         event = {
             "number": number,
             "sparsity": ticket.provenance.sparsity,

@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,14 +101,14 @@ def drawn() -> Iterator[tuple[str, object]]:
     yield "ticket", ticket.encoded().hex()
     yield "no ticket", raised(lambda: ticketkit.draw(model, scheme="channel", sparsity=0.999))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ticketkit.drawing.led", _torn)
+        patch.setattr("ticketkit.jobs.led", _torn)
         yield "torn", raised(lambda: ticketkit.draw(model, **options))
 
 
 def _torn(work: Callable[[], Any]) -> Any:
-    """What is drawn for all, but that it changes on its way to one of them."""
-    ticket = sharing.led(work)
-    return replace(ticket, mask=Mask({n: ~k for n, k in ticket.mask.items()})) if RANK else ticket
+    """What is selected for all, but that it changes on its way to one of them."""
+    mask = sharing.led(work)
+    return Mask({name: ~keep for name, keep in mask.items()}) if RANK else mask
 
 
 class Deadly(ticketkit.Criterion):

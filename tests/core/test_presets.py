@@ -100,5 +100,7 @@ def test_a_spec_without_meaning_is_refused(spec: str, message: str) -> None:
 
 
 def test_an_unknown_stage_is_refused() -> None:
-    with pytest.raises(UsageError, match="one of pretrain, finetune, linear, found 'train'"):
+    with pytest.raises(
+        UsageError, match="one of pretrain, finetune, linear, upstream, downstream, mask, "
+    ):
         schedule_of("small", "train")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 import ticketkit
 from tests.plugin_factory import STRIPE, entry_points, install
-from ticketkit.registry import KINDS, Catalogue, Plugin, build
+from ticketkit.registry import KINDS, MOMENTS, Catalogue, Plugin, build
 
 Build = Callable[..., Catalogue]
 
@@ -48,7 +48,7 @@ def test_every_kind_has_a_hook_and_every_hook_a_kind() -> None:
     from ticketkit import hookspecs
 
     hooks = {name for name in vars(hookspecs) if name.startswith("ticketkit_")}
-    assert hooks == {hook for hook, _ in KINDS.values()}
+    assert hooks == {hook for hook, _ in KINDS.values()} | set(MOMENTS)
 
 
 def test_a_plugin_offers_its_part_under_its_bare_and_its_qualified_name(build_with: Build) -> None:

@@ -319,6 +319,9 @@ def test_events_after_the_stage_that_is_gone_on_from_are_forgotten(run: Run) -> 
         assert events(run) == [{"event": "epoch", "epoch": 1}, {"event": "stage", "name": "step-1"}]
         opened.event("epoch", epoch=2)
         assert events(run)[-1] == {"event": "epoch", "epoch": 2}
+        opened.rewind_events(None)  # for a series that has no stage yet
+        assert events(run) == [{"event": "epoch", "epoch": 1}, {"event": "stage", "name": "step-1"}]
+        opened.discard("step-")
         opened.rewind_events(None)
         assert events(run) == []
 
