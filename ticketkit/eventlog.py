@@ -41,8 +41,8 @@ class EventLog:
         """Make what was added durable."""
         os.fsync(self._file.fileno())
 
-    def cut(self, kind: str, fields: Iterable[Mapping[str, Any]]) -> bool:
-        """Remove what comes after the last event that is one of these; whether there is any."""
+    def cut(self, kind: str, fields: Iterable[Mapping[str, Any]]) -> None:
+        """Remove what comes after the last event that is one of these; nothing, where none is."""
         last, end, position = {_line(kind, each) for each in fields}, 0, 0
         with self.path.open("rb") as lines:
             for line in lines:
@@ -51,7 +51,6 @@ class EventLog:
                     end = position
         if end:
             self.empty(end)
-        return end > 0
 
     def empty(self, size: int = 0) -> None:
         """Remove all events, but for the first `size` bytes."""

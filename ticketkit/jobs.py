@@ -92,6 +92,7 @@ class StrategyJob:
                 self._rounds.finish(self._ticket_of(found.mask, aim))
             if self.last is None:
                 raise ValueError("it yielded no round")
+        self._rounds.end()
         return self.last.ticket
 
     def select(self, sparsity: float, within: Mask | None = None) -> Mask:

@@ -18,7 +18,8 @@ from ticketkit.ticket import Ticket, load_ticket
 
 SERIES = "round-"
 TICKET = "ticket.safetensors"
-_TRAINING = re.compile(r"round-(\d+)-")
+# Where trainings are saved: of a round, or of the time before there is one.
+_TRAINING = re.compile(r"(?:round-(\d+)|first)-.*step-")
 
 
 class Rounds:
@@ -34,7 +35,7 @@ class Rounds:
         stage = self._run.newest(SERIES) if self._run is not None else None
         if stage is None:
             return None
-        self._discard(stage.order[0])
+        self._discard(stage.order[0] + 1)
         return FinishedRound(stage.order[0], load_ticket(stage.path / TICKET))
 
     def finish(self, ticket: Ticket) -> None:
@@ -52,19 +53,24 @@ class Rounds:
             with self._run.stage(f"{SERIES}{number:03}") as folder:
                 ticket.save(folder / TICKET)
                 self._run.event("round", **event)
-            self._discard(number)
+            self._discard(number + 1)
         self.last = FinishedRound(number, ticket)
         if world().leads:
             if self._report is not None:
                 self._report({"event": "round", **event})
             _tell(self.last)
 
-    def _discard(self, number: int) -> None:
-        """Drop what was saved in the midst of rounds that are over."""
+    def end(self) -> None:
+        """All rounds are over."""
+        if self._run is not None:
+            self._discard(None)
+
+    def _discard(self, number: int | None) -> None:
+        """Drop what was saved in the midst of rounds, but for what this round can go on from."""
         assert self._run is not None
         for series in self._run.series():
             found = _TRAINING.match(series)
-            if found and int(found[1]) <= number:
+            if found and (number is None or int(found[1] or number) != number):
                 self._run.discard(series)
 
 

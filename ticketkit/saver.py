@@ -56,7 +56,7 @@ class Saver:
         found = None
         if self._run is not None:
             stage = self._run.newest(self._series)
-            self._run.rewind_events(stage)
+            self._run.rewind_events()
             found = load_state(stage.path) if stage else None
         state = share(found)
         if state is None:

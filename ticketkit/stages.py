@@ -105,16 +105,12 @@ class Run:
         """Append an event to `events.jsonl`; fields are JSON, numbers that are not finite null."""
         self._events.add(kind, fields)
 
-    def rewind_events(self, stage: Stage | None) -> None:
-        """Forget the events after a stage was finished, for what goes on from it.
-
-        None: those after the last stage that is there, whatever its series; where none is, all.
-        """
-        if stage is not None:
-            self._events.cut("stage", [{"name": stage.name}])
-            return
-        paths = [path for path in self.path.iterdir() if is_stage_name(path.name)]
-        if not self._events.cut("stage", [{"name": path.name} for path in paths]):
+    def rewind_events(self) -> None:
+        """Forget the events after the last stage that is there; all, where none is."""
+        names = [path.name for path in self.path.iterdir() if is_stage_name(path.name)]
+        if names:
+            self._events.cut("stage", [{"name": name} for name in names])
+        else:
             self._events.empty()
 
     def close(self) -> None:
