@@ -54,6 +54,8 @@ def draw_in_run(
     network gets a new one (downstream).
     """
     experiment.check_run()
+    found = survey(checkpoint.tensors(), include, exclude, asked.parts.spares)
+    asked.check_reachable(found.layers)
     task, robust = experiment.parts()
     if task.segmentation:
         raise UsageError(f"task {task.name} is segmentation: strategies that train take classes")
@@ -102,7 +104,7 @@ def draw_in_run(
             include=include,
             exclude=exclude,
             digest=lambda: digest,
-            counted=survey(checkpoint.tensors(), include, exclude, asked.parts.spares).counts,
+            counted=found.counts,
             task=spec_of(task),
             batches=sampled(data.train, experiment.seed, device) if looks else None,
             recipe=Recipe(

@@ -29,6 +29,12 @@ TRANSFER = (
     *("--task", "digits:labels=200,size=8", "--fit", "small:epochs=40,batch=40", "--run", "run"),
     *("-o", "out.safetensors", "--resume"),
 )
+DRAW = (
+    *("prune", "../m.safetensors", "--strategy", "imp", "--sparsity", 0.9, "--seed", 3),
+    *("--task", "digits:labels=200,size=8", "--fit", "small:epochs=8,batch=40"),
+    *("--robustifier", "pgd:norm=l2,eps=0.5,steps=1", "--run", "run", "--resume"),
+    *("--ticket", "out.safetensors", "--no-checkpoint"),
+)
 TRAIN = "tests.cli.stepwise:train"
 
 Run = Callable[..., Ended]
@@ -48,6 +54,20 @@ def test_a_command_that_is_killed_again_and_again_ends_in_the_same_bits(
     attempts = kill_and_compare(run, tmp_path)
     resumed = [each for each in attempts if each.err.startswith("resumed after step")]
     assert len(resumed) >= 3, attempts
+
+
+# Fault row 51
+def test_a_draw_in_rounds_that_is_killed_again_and_again_ends_in_the_same_ticket(
+    tmp_path: Path, ready_made: Forks
+) -> None:
+    draw_a_ticket(tmp_path, ready_made)
+
+    def run(folder: Path, *script: Step) -> Ended:
+        return ready_made.run(folder, *DRAW, script=script)
+
+    attempts = kill_and_compare(run, tmp_path)
+    later = [each for each in attempts if each.err and not each.err.startswith("round 1:")]
+    assert len(later) >= 3, attempts
 
 
 def draw_a_ticket(folder: Path, forks: Forks) -> None:
@@ -131,10 +151,12 @@ def check_same(broken: Path, whole: Path) -> None:
     files = [{p.relative_to(f) for p in f.rglob("*") if p.is_file()} for f in (broken, whole)]
     ours, theirs = ({f for f in each if not f.match("step-*/*")} for each in files)
     assert ours == theirs
-    last = max(f for f in files[1] if f.match("step-*/state.json")).parent
-    assert max(f for f in files[0] if f.match("step-*/state.json")).parent == last
-    assert len({f.parent for f in files[0] - ours}) <= 2
-    compared = {last / "state.json", last / "tensors.safetensors"}
+    last, others = (
+        sorted(f.parent for f in each if f.match("step-*/state.json")) for each in files
+    )
+    assert last[-1:] == others[-1:]
+    assert len(last) <= 2
+    compared = {step / name for step in last[-1:] for name in ("state.json", "tensors.safetensors")}
     compared |= {f for f in theirs if f.name not in ("MANIFEST.json", "events.jsonl")}
     for file in compared:
         assert filecmp.cmp(broken / file, whole / file, shallow=False), file
