@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -175,3 +176,26 @@ def test_a_ticket_is_transferred(
     assert document["removed"] > 0
     assert document["revived"] == 0
     assert same_weights(tmp_path / "y.safetensors", tmp_path / "run/result/model.safetensors")
+
+
+# Fault row 57
+def test_a_draw_in_rounds_whose_process_is_killed_goes_on_from_the_last_round(
+    unbroken: tuple[Path, Rank], tmp_path: Path
+) -> None:
+    words = ("--strategy", "imp", "--sparsity", "0.6", "--task", "digits:labels=200")
+    fit = ("--fit", "small:epochs=4,batch=20", "--no-checkpoint", "--run", "run")
+    draw = ("prune", unbroken[0] / "x.safetensors", *words, *fit)
+    (whole,) = ended([torchrun((*draw[:-1], "whole", "--ticket", "w.safetensors"), tmp_path)])
+    assert whole.status == 0, whole.err
+    assert whole.out.count("wrote w.safetensors") == 1
+    again = (*draw, "--ticket", "t.safetensors", "--resume")
+    launcher = torchrun(again, tmp_path)
+    wait_for(lambda: (tmp_path / "run" / "round-002").exists(), 120)
+    os.kill(of_rank(launcher.pid, 1), signal.SIGKILL)
+    (said,) = ended([launcher])
+    assert said.status == 1
+    assert not (tmp_path / "t.safetensors").exists()
+    (went_on,) = ended([torchrun(again, tmp_path)])
+    assert went_on.status == 0, went_on.err
+    assert "round 1:" not in went_on.err
+    assert filecmp.cmp(tmp_path / "t.safetensors", tmp_path / "w.safetensors", shallow=False)

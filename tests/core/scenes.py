@@ -165,6 +165,34 @@ def resumed() -> Iterator[tuple[str, object]]:
         yield f"resumed {step}", digest(model)
 
 
+def rounds() -> Iterator[tuple[str, object]]:
+    """Draws that train in rounds."""
+    yield "imp", _in_rounds().encoded().hex()
+    run = FOLDER / "imp"
+    calls = iter([None] * 3 + [75 if RANK else None])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ticketkit.stopping._requested", lambda: next(calls))
+        yield "imp stopped", raised(lambda: _in_rounds(run=run))
+    yield "imp resumed", _in_rounds(run=run, resume=True).encoded().hex()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ticketkit.jobs.led", _torn)
+        yield "imp torn", raised(_in_rounds)
+    yield "imp of others", raised(lambda: _in_rounds(Named(seed=RANK)))
+
+
+def _in_rounds(model: nn.Module | None = None, **options: Any) -> ticketkit.Ticket:
+    return ticketkit.draw(
+        model or Named(),
+        scheme="unstructured",
+        sparsity=0.5,
+        strategy="imp",
+        data=pictures(53),
+        schedule=SCHEDULE,
+        robustifier=ATTACK,
+        **options,
+    )
+
+
 def _stopped(step: int, run: Path) -> None:
     """Train until the last process is asked to stop."""
     calls = iter([None] * (step - 1) + [75 if RANK else None])

@@ -33,7 +33,7 @@ def found_in(folder: Path, size: int = 2) -> Found:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What each of two processes found in all scenes."""
     folder = tmp_path_factory.mktemp("two")
-    ranks = play(folder, "shared", "drawn", "trained", "resumed")
+    ranks = play(folder, "shared", "drawn", "trained", "resumed", "rounds")
     assert ranks == [Rank(0, "", "")] * 2
     return found_in(folder)
 
@@ -186,3 +186,26 @@ def test_what_torchrun_should_have_told_is_missed(monkeypatch: pytest.MonkeyPatc
         session(torch.device("cpu")),
     ):
         pass
+
+
+# Fault row 57
+def test_a_draw_in_rounds_gives_all_one_mask_round_by_round(found: Found) -> None:
+    one, other = (each["imp"] for each in found)
+    assert one == other
+    for each in found:
+        kind, message = each["imp torn"]
+        assert kind == "TrainingError"
+        assert "disagree on the mask of round 1" in message
+        kind, message = each["imp of others"]
+        assert kind == "TrainingError"
+        assert "disagree on the draw: network is" in message
+
+
+def test_a_draw_in_rounds_that_one_is_asked_to_stop_goes_on_to_the_same_ticket(
+    found: Found,
+) -> None:
+    for each in found:
+        kind, message = each["imp stopped"]
+        assert kind == "Stopped"
+        assert message.startswith("stopped after step ")
+        assert each["imp resumed"] == each["imp"]
