@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.distributed import world
 from ticketkit.drawing import drawn
 from ticketkit.environment import device_of
-from ticketkit.errors import UsageError, some
+from ticketkit.errors import some
 from ticketkit.experiments import Experiment, data_for, of_the_data, opened, ready
 from ticketkit.jobs import Asked
 from ticketkit.losses import cross_entropy
+from ticketkit.mask import Mask
 from ticketkit.opening import network_for
 from ticketkit.options import spec_of, written
 from ticketkit.parts import Task, brings
@@ -23,7 +27,9 @@ from ticketkit.retraining import Recipe
 from ticketkit.rounds import SERIES, TICKET
 from ticketkit.sampled import sampled
 from ticketkit.sharing import agree
+from ticketkit.sources import source_of
 from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.transplanting import placed
 
 if TYPE_CHECKING:
     from ticketkit.loop import Report
@@ -51,14 +57,13 @@ def draw_in_run(
     """Draw by a strategy that trains a checkpoint's network on a task, in a run.
 
     On the task that the checkpoint was trained on its head is kept (upstream), on any other one the
-    network gets a new one (downstream).
+    network gets a new one (downstream). For segmentation it becomes the backbone of a segmenter, and
+    what that has beside it is trained and stays dense; the tickets of rounds have its names.
     """
     experiment.check_run()
     found = survey(checkpoint.tensors(), include, exclude, asked.parts.spares)
     asked.check_reachable(found.layers)
     task, robust = experiment.parts()
-    if task.segmentation:
-        raise UsageError(f"task {task.name} is segmentation: strategies that train take classes")
     data = data_for(experiment, task)
     upstream = trained_on(checkpoint, task)
     network = network_for(
@@ -67,12 +72,16 @@ def draw_in_run(
         task.classes,
         data.shape[0],
         experiment.seed,
+        segmentation=task.segmentation,
         skip_head=not upstream,
     )
+    places = placed(found.layers, [name for name, _ in network.model.named_parameters()])
+    spared = _beside(network.model, places)
     schedule = schedule_of(
         experiment.fit,
         stage_of(asked.parts.strategy, upstream=upstream),
         task=task.name,
+        segmentation=task.segmentation,
         robust=robust is not None,
         count=len(data.train),  # type: ignore[arg-type]  # it was checked
     )
@@ -102,7 +111,7 @@ def draw_in_run(
             model,
             asked,
             include=include,
-            exclude=exclude,
+            exclude=(*exclude, *spared),
             digest=lambda: digest,
             counted=found.counts,
             task=spec_of(task),
@@ -122,7 +131,26 @@ def draw_in_run(
         told |= {"run": run and str(run.path), "rounds": _rounds(run) if run else []}
         notes = list(run.notes) if run else []
     fresh = network.loaded.fresh
-    return Trained(ticket, told, notes + ([f"new, and trained: {some(fresh)}"] if fresh else []))
+    return Trained(
+        _named(ticket, places),
+        told,
+        notes + ([f"new, and trained: {some(fresh)}"] if fresh else []),
+    )
+
+
+def _beside(model: torch.nn.Module, places: Mapping[str, str]) -> list[str]:
+    """The weights that a segmenter has beside its backbone: they are no part of a ticket."""
+    if all(name == place for name, place in places.items()):
+        return []
+    layers = survey(source_of(model).tensors()).layers
+    return sorted(set(layers) - set(places.values()))
+
+
+def _named(ticket: Ticket, places: Mapping[str, str]) -> Ticket:
+    """The ticket of a network by the names that the checkpoint has for its layers."""
+    names = {place: name for name, place in places.items()}
+    bits = {names[place]: ticket.mask.packed(place) for place in ticket.mask}
+    return replace(ticket, mask=Mask(bits))
 
 
 def trained_on(checkpoint: Checkpoint, task: Task) -> bool:

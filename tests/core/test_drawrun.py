@@ -18,6 +18,7 @@ from ticketkit.networks import network_of
 from ticketkit.opening import network_for
 from ticketkit.pretrained import Pretraining
 from ticketkit.saving import save_checkpoint
+from ticketkit.transplanting import mask_of
 
 ARCH = "resnet10:width=8,stem=small"
 TASK = "digits:size=8,labels=40"
@@ -127,9 +128,20 @@ def test_the_file_tells_whether_the_task_is_its_own(
     assert trained_on(saved(tmp_path, told, classes), task) is upstream
 
 
-def test_a_segmentation_task_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ticketkit.UsageError, match="glyph-scenes is segmentation"):
-        draw(saved(tmp_path), tmp_path, task="glyph-scenes:count=10")
+def test_for_segmentation_the_ticket_is_of_the_backbone_by_the_names_of_the_file(
+    tmp_path: Path,
+) -> None:
+    checkpoint = saved(tmp_path)
+    found = draw(checkpoint, tmp_path, task="glyph-scenes:count=12,size=32").ticket
+    once = ticketkit.draw(checkpoint, scheme="unstructured", sparsity=0.6)
+    assert found.mask.shapes == once.mask.shapes
+    assert found.mask != once.mask
+    assert found.mask.kept == once.mask.kept
+    assert found.counts == once.counts
+    segmenter = network_for(checkpoint, None, 11, 1, segmentation=True, skip_head=True).model
+    mask_of(found, segmenter).apply_(segmenter)
+    last = ticketkit.load_ticket(tmp_path / "run" / "round-002" / "ticket.safetensors")
+    assert mask_of(last, segmenter) == mask_of(found, segmenter)
 
 
 def test_the_run_of_another_checkpoint_is_refused(tmp_path: Path) -> None:

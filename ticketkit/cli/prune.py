@@ -132,7 +132,8 @@ def _print(document: dict[str, Any]) -> None:
 
 def _print_training(told: dict[str, Any]) -> None:
     """What was trained, and what each round came to."""
-    printing.say(f"{told['arch']} on {told['task']}, its head {told['head']}")
+    printing.say(f"{told['arch']}, its head {told['head']}")
+    printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
     if told["robustifier"]:
         printing.say(f"robustifier {told['robustifier']}")
     rows = [
