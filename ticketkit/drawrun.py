@@ -57,7 +57,7 @@ def draw_in_run(
     """Draw by a strategy that trains a checkpoint's network on a task, in a run.
 
     On the task that the checkpoint was trained on its head is kept (upstream), on any other one the
-    network gets a new one (downstream). For segmentation it becomes the backbone of a segmenter, and
+    network gets a new one (downstream). For segmentation it becomes the backbone of a segmenter:
     what that has beside it is trained and stays dense; the tickets of rounds have its names.
     """
     experiment.check_run()
