@@ -14,7 +14,7 @@ from ticketkit.errors import UsageError, near, printable
 from ticketkit.options import changed
 from ticketkit.schedules import Schedule
 
-Stage = Literal["pretrain", "finetune", "linear"]
+Stage = Literal["pretrain", "finetune", "linear", "mask"]
 
 _PAPER = {
     # ImageNet: Salman et al. 2020, Cohen et al. 2019.
@@ -33,6 +33,16 @@ _PAPER = {
         augment="crop",
         size=224,
         batchnorm="recalibrate",
+    ),
+    # Robust-Scratch-Ticket's and hidden-networks' for scores.
+    "mask": Schedule(
+        epochs=160,
+        batch=256,
+        lr=0.1,
+        weight_decay=5e-4,
+        decay="cosine",
+        augment="crop",
+        size=224,
     ),
 }
 # Fu et al., section III-A: PASCAL VOC; crop and learning rate are those of CV_LTH_Pre-training.
@@ -65,6 +75,10 @@ _SMALL = {
         augment="shift",
     ),
     "linear": Schedule(solver="newton", batchnorm="recalibrate"),
+    # SGD hardly moves scores that begin in the order of the weights.
+    "mask": Schedule(
+        epochs=60, batch=64, optimizer="adam", lr=0.003, weight_decay=0.0, decay="cosine"
+    ),
 }
 # With so few pictures an epoch is a step or two.
 _FEW, _EPOCHS_OF_FEW = 250, 40
@@ -86,6 +100,7 @@ def schedule_of(
     `task` is the name of the task, and `count` how many training pictures it has.
     """
     if isinstance(spec, Schedule):
+        _check_optimizer(spec)
         return spec
     if not isinstance(spec, str):
         raise UsageError(
@@ -101,10 +116,20 @@ def schedule_of(
             f"unknown preset {printable(name)!r}; choose from {known}{near(name, PRESETS)}"
         )
     base = _preset(name, stage, task, segmentation, count)
-    return changed(base, _counted(base, text), spec)
+    found = changed(base, _counted(base, text), spec)
+    if found.optimizer != base.optimizer:
+        _check_optimizer(found)
+    return found
 
 
 PRESETS = ("paper", "salman", "small")
+
+
+def _check_optimizer(schedule: Schedule) -> None:
+    """Raise a `UsageError` for an optimizer that cannot serve, before anything is read."""
+    from ticketkit.optimizers import optimizer_class  # torch, which no preset needs
+
+    optimizer_class(schedule.optimizer)
 
 
 def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) -> Schedule:
@@ -112,7 +137,8 @@ def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) 
         return _small(stage, segmentation, count)
     base = _PAPER[stage]
     if segmentation:
-        base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
+        scores = {"lr": base.lr, "weight_decay": base.weight_decay} if stage == "mask" else {}
+        base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm, **scores)
     if name == "salman" and stage != "pretrain":
         base = replace(base, weight_decay=5e-4)
         if stage == "finetune" and task in _FAST:
