@@ -51,10 +51,10 @@ class Parts:
             found,
         )
 
-    def check(self, sparsity: float) -> None:
+    def check(self) -> None:
         """Raise a `UsageError` for parts that the strategy has no use for."""
         with blamed(self.strategy):
-            self.strategy.check(self, sparsity)
+            self.strategy.check(self)
             if self.strategy.stage not in ("round", "mask"):
                 raise ValueError(f"stage is 'round' or 'mask', found {self.strategy.stage!r}")
 

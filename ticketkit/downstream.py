@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -13,7 +12,7 @@ import torch
 from ticketkit.augmenting import as_evaluated
 from ticketkit.batchnorm import recalibrate
 from ticketkit.errors import UsageError
-from ticketkit.heads import head_of, heads_of, replace_head
+from ticketkit.heads import head_of, only_heads, replace_head
 from ticketkit.linear_probe import probe
 from ticketkit.loop import Fitted, Report
 from ticketkit.mask import Mask, unwrap
@@ -79,7 +78,7 @@ def transfer(
         led(partial(_solve, model, data, chosen))
         share_tensors(model.state_dict())
         return None
-    with _only_head(model) if mode == "linear" else contextlib.nullcontext():
+    with only_heads(model) if mode == "linear" else contextlib.nullcontext():
         return fit(
             model,
             data,
@@ -117,18 +116,3 @@ def _solve(model: torch.nn.Module, data: Any, schedule: Schedule) -> None:
     if schedule.batchnorm == "recalibrate":
         recalibrate(model, data)
     probe(model, head_of(model), data, l2=schedule.l2)
-
-
-@contextlib.contextmanager
-def _only_head(model: torch.nn.Module) -> Iterator[None]:
-    """Freeze all but the head; afterwards each parameter requires what it did."""
-    required = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    heads = [model.get_submodule(path) for path in heads_of(model)]
-    ours = {id(parameter) for head in heads for parameter in head.parameters()}
-    try:
-        for parameter in required:
-            parameter.requires_grad_(id(parameter) in ours)
-        yield
-    finally:
-        for parameter, before in required.items():
-            parameter.requires_grad_(before)

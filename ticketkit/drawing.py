@@ -137,7 +137,7 @@ def drawn(
     are others, and `recipe` is how a strategy trains that does.
     """
     chosen, source = asked.parts, source_of(model)
-    chosen.check(asked.sparsity)
+    chosen.check()
     found = survey(source.tensors(), include, exclude, chosen.spares)
     provenance = Provenance(
         **chosen.specs(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -58,6 +59,21 @@ def replace_head(model: Network, classes: int, seed: int = 0) -> Network:
         for path in heads_of(inner):
             inner.set_submodule(path, _fresh(path, inner.get_submodule(path), classes))
     return model
+
+
+@contextlib.contextmanager
+def only_heads(model: nn.Module) -> Iterator[None]:
+    """Freeze all but the task heads; afterwards each parameter requires what it did."""
+    required = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    heads = [model.get_submodule(path) for path in heads_of(model)]
+    ours = {id(parameter) for head in heads for parameter in head.parameters()}
+    try:
+        for parameter in required:
+            parameter.requires_grad_(id(parameter) in ours)
+        yield
+    finally:
+        for parameter, before in required.items():
+            parameter.requires_grad_(before)
 
 
 def check_count(name: str, value: object) -> None:

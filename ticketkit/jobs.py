@@ -11,10 +11,10 @@ import torch
 
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
-from ticketkit.blocks import block_scores, tilings_of
 from ticketkit.budgets import Budget, budget_of
 from ticketkit.choices import Parts
 from ticketkit.errors import UsageError, printable, some
+from ticketkit.grids import block_scores, tilings_of
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
 from ticketkit.options import spec_of
@@ -100,23 +100,24 @@ class StrategyJob:
         budget = self._asked.budget(self.layers, sparsity)
         return led(lambda: self._selected(self._scores(), budget, within))
 
-    def scores(self) -> Mapping[str, torch.Tensor]:
-        return led(lambda: block_scores(self._asked.parts.scheme, self._scores()))
+    def block_scores(self) -> Mapping[str, torch.Tensor]:
+        tilings = tilings_of(self._asked.parts.scheme, self.layers)
+        return led(lambda: block_scores(self._scores(), tilings))
 
     def fit(self, mask: Mask | None = None, *, steps: int = 0) -> None:
         self._trainer().fit(self._number, mask, steps=steps)
         self._known = None
 
     def learn(self, scores: Mapping[str, torch.Tensor]) -> Mask:
-        from ticketkit.learned import LearnedMask
+        from ticketkit.learned import learning
 
+        trainer, scheme = self._trainer(), self._asked.parts.scheme
         budget = self._asked.budget(self.layers, self.sparsity)
-        trainer = self._trainer()
         chosen = partial(self._selected, budget=budget, within=None)
-        network = LearnedMask(trainer.model, self.layers, self._asked.parts.scheme, scores, chosen)
-        with network.frozen():
+        tilings = tilings_of(scheme, self.layers)
+        with learning(trainer.model, self.layers, tilings, scores, chosen) as network:
             trainer.fit(self._number, network=network)
-        return network.mask()
+            return network.mask()
 
     def state(self) -> State:
         return self._trainer().state()

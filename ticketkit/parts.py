@@ -231,7 +231,7 @@ class Job(Protocol):
         finished round is refused then.
         """
 
-    def scores(self) -> Mapping[str, torch.Tensor]:
+    def block_scores(self) -> Mapping[str, torch.Tensor]:
         """How much each block matters, by the criterion: float64, in the shape of a layer's grid of
         blocks, or of its weights (out, in/groups, *kernel) where the scheme is no tiling."""
 
@@ -244,7 +244,7 @@ class Job(Protocol):
     def learn(self, scores: Mapping[str, torch.Tensor]) -> Mask:
         """Train `scores`, which begin as these, and not the weights: the mask of the best.
 
-        See `ticketkit.learned`. Shapes are those of `scores()`.
+        See `ticketkit.learned`. Shapes are those of `block_scores()`.
         """
 
     def state(self) -> Mapping[str, torch.Tensor]:
@@ -274,7 +274,7 @@ class Strategy(Part):
     allocation: ClassVar[str] = "global"
     """The allocation where none is asked for."""
 
-    def check(self, parts: Parts, sparsity: float) -> None:
+    def check(self, parts: Parts) -> None:
         """Optional: raise a `ticketkit.UsageError` for parts that have no meaning together with it.
 
         Called before any work is done. `parts` has the `scheme`, the `criterion` and the

@@ -14,8 +14,8 @@ from ticketkit.tensorfile import DTYPES, itemsize
 def plan(request: Request) -> dict[str, Any]:
     """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
     chosen = check_request(request)
-    from ticketkit.blocks import tilings_of
     from ticketkit.budgets import budget_of
+    from ticketkit.grids import tilings_of
     from ticketkit.reach import check_reachable
 
     checkpoint = open_checkpoint(request.input, request.checkpoint_key)

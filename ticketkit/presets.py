@@ -47,6 +47,16 @@ _PAPER = {
         augment="crop",
         size=224,
     ),
+    # Robust-Scratch-Ticket's and hidden-networks' for scores.
+    "mask": Schedule(
+        epochs=160,
+        batch=256,
+        lr=0.1,
+        weight_decay=5e-4,
+        decay="cosine",
+        augment="crop",
+        size=224,
+    ),
 }
 # An adversarial round on the source task: Chen et al. 2022, 'Data-Efficient Double-Win Lottery
 # Tickets from Robust Pre-training'.
@@ -81,6 +91,10 @@ _SMALL = {
         augment="shift",
     ),
     "linear": Schedule(solver="newton", batchnorm="recalibrate"),
+    # SGD hardly moves scores that begin in the order of the weights.
+    "mask": Schedule(
+        epochs=60, batch=64, optimizer="adam", lr=0.003, weight_decay=0.0, decay="cosine"
+    ),
 }
 _SMALL["upstream"] = replace(_SMALL["pretrain"], epochs=2)
 _SMALL["downstream"] = _SMALL["finetune"]
@@ -106,6 +120,7 @@ def schedule_of(
     a robustifier perturbs them.
     """
     if isinstance(spec, Schedule):
+        _check_optimizer(spec)
         return spec
     if not isinstance(spec, str):
         raise UsageError(
@@ -121,7 +136,10 @@ def schedule_of(
             f"unknown preset {printable(name)!r}; choose from {known}{near(name, PRESETS)}"
         )
     base = _preset(name, stage, task, segmentation, robust, count)
-    return changed(base, _counted(base, text), spec)
+    found = changed(base, _counted(base, text), spec)
+    if found.optimizer != base.optimizer:
+        _check_optimizer(found)
+    return found
 
 
 PRESETS = ("paper", "salman", "small")
@@ -134,6 +152,13 @@ def stage_of(strategy: Strategy, *, upstream: bool) -> Stage:
     return "upstream" if upstream else "downstream"
 
 
+def _check_optimizer(schedule: Schedule) -> None:
+    """Raise a `UsageError` for an optimizer that cannot serve, before anything is read."""
+    from ticketkit.optimizers import optimizer_class  # torch, which no preset needs
+
+    optimizer_class(schedule.optimizer)
+
+
 def _preset(
     name: str, stage: Stage, task: str, segmentation: bool, robust: bool, count: int
 ) -> Schedule:
@@ -141,7 +166,9 @@ def _preset(
         return _small(stage, segmentation, count)
     base = _PAPER_ROBUST if robust and stage == "upstream" else _PAPER[stage]
     if segmentation:
-        base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
+        whole = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
+        scores = replace(whole, lr=base.lr, weight_decay=base.weight_decay)
+        base = scores if stage == "mask" else whole
     if name == "salman" and stage in ("finetune", "linear"):
         base = replace(base, weight_decay=5e-4)
         if stage == "finetune" and task in _FAST:

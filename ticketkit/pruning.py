@@ -145,7 +145,8 @@ def check_request(request: Request) -> Parts:
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
-    chosen.check(chosen.sparsity(request.sparsity))
+    chosen.sparsity(request.sparsity)
+    chosen.check()
     chosen.check_task(request.task)
     if request.task is None and (request.arch, request.data) != (None, None):
         raise UsageError("--arch and --data are for --task, the data that a part looks at")

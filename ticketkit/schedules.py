@@ -12,7 +12,7 @@ from ticketkit.errors import UsageError
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained, by SGD with momentum.
+    """How a network is trained, by SGD with momentum unless another optimizer is named.
 
     `ticketkit.fit` takes one, or a spec string: the name of a preset and what differs from it, such
     as `"paper:lr=0.01,epochs=30"`.
@@ -24,13 +24,17 @@ class Schedule:
     """Batches in all, where the training is not counted in epochs."""
     batch: int = 64
     """Pictures of one step, all processes together."""
+    optimizer: str = "sgd"
+    """The name of an optimizer in torch.optim, in any case, such as `adam`."""
     lr: float = 0.1
     """The highest learning rate."""
     momentum: float = 0.9
+    """For optimizers that have one; so are `nesterov` and `weight_decay`."""
     nesterov: bool = False
     weight_decay: float = 1e-4
     decays: Literal["all", "matrices"] = "all"
-    """What weight decay shrinks: every parameter, or those of two and more dimensions."""
+    """What weight decay shrinks: every parameter, or those of two and more dimensions. The scores
+    of a mask have as many as the weights that they are of."""
     decay: Literal["steps", "cosine"] = "steps"
     """How the learning rate falls: to a tenth at each milestone, or to 0 along a cosine."""
     milestones: tuple[int, ...] = ()

@@ -24,7 +24,7 @@ RECIPE = Recipe(pictures(50), SCHEDULE, cross_entropy, None, 0)
 def test_rewinding_restores_every_bit_of_weights_and_statistics() -> None:
     model = Named()
     with torch.no_grad():
-        model.body[0].weight[0, 0, 0] = torch.tensor([-0.0, 1e-40, -1e-45])
+        model.get_parameter("body.0.weight")[0, 0, 0] = torch.tensor([-0.0, 1e-40, -1e-45])
     before = copy.deepcopy(model)
     training = Retraining(model, RECIPE, None)
     training.fit(1)

@@ -32,7 +32,7 @@ class Imp(ticketkit.Strategy):
             raise ticketkit.UsageError(f"imp: rate is a share between 0 and 1, found {self.rate!r}")
         ticketkit.check_whole(self, "rewind", 0)
 
-    def check(self, parts: ticketkit.Parts, sparsity: float) -> None:
+    def check(self, parts: ticketkit.Parts) -> None:
         if parts.scheme.fixed_sparsity is not None:
             raise ticketkit.UsageError(
                 f"scheme {parts.scheme.name} has one sparsity, and imp goes from one to the next: "
