@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, hold, startup, stream
+from tests.benchmarks import attack, draw, encode, hold, rounds, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -37,6 +37,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,
     "G1": startup.answer_rows,
+    "I1": rounds.overhead_rows,
 }
 
 
