@@ -88,6 +88,11 @@ class Parts:
                 raise TypeError(f"spares must return a reason or None, found {reason!r}")
         return reason
 
+    @property
+    def looks(self) -> bool:
+        """Whether one of the parts looks at data."""
+        return self.strategy.trains or brings(self.criterion, "collect")
+
     def check_training(self, *, network: bool, data: object, others: tuple[object, ...]) -> None:
         """Raise a `UsageError` unless data to train on is given just where the strategy trains."""
         strategy = spec_of(self.strategy)

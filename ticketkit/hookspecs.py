@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Criterion,
         Evaluator,
         FinishedRound,
+        Prior,
         Robustifier,
         Scheme,
         Strategy,
@@ -257,6 +258,40 @@ def ticketkit_tasks() -> Iterable[type[Task]]:  # type: ignore[empty-body]
 
     Each class becomes a task of its `name`: `--task brightness`. Data of other shapes or classes
     than the task says end the run and name this plugin.
+    """
+
+
+@hookspec
+def ticketkit_priors() -> Iterable[type[Prior]]:  # type: ignore[empty-body]
+    """Yield the priors that this plugin offers.
+
+    A whole plugin:
+
+        from dataclasses import dataclass
+        from pathlib import Path
+
+        import ticketkit
+
+
+        @dataclass(frozen=True)
+        class Noisy(ticketkit.Prior):
+            \"\"\"Our networks that were pretrained with noise, stronger for finetuning.\"\"\"
+
+            name = "noisy"
+            path: str
+
+            def choose(self, task, arch, mode):
+                sigma = 0.5 if mode == "finetune" else 0.25
+                path = Path(self.path) / f"{arch}-{sigma}.safetensors"
+                return ticketkit.PriorChoice(path, f"sigma {sigma} is best in {mode}")
+
+
+        @ticketkit.hookimpl
+        def ticketkit_priors():
+            yield Noisy
+
+    Each class becomes a prior of its `name`: `--prior noisy:path=checkpoints`. The file that it
+    chooses is opened, checked and told as any other; an error names this plugin.
     """
 
 

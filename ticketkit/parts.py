@@ -395,3 +395,34 @@ class Task(Part):
         An item is a pair (picture, target): the picture a tensor (channels, height, width), uint8
         or floating in [0, 1]. `ticketkit.Pictures` is such a set, in memory.
         """
+
+
+@dataclass(frozen=True)
+class PriorChoice:
+    """The pretrained weights that a prior chose."""
+
+    path: Path
+    """The checkpoint's file."""
+    why: str
+    """Why it is this one, in a few words that name the source."""
+    prior: str = ""
+    """The prior's spec, which the core fills in."""
+
+
+class Prior(Part):
+    """Which pretrained weights is a ticket drawn from?
+
+    >>> class Ours(Prior):
+    ...     name = "ours"
+    ...     def choose(self, task, arch, mode):
+    ...         return PriorChoice(Path(f"{arch}-robust.safetensors"), "the one that we have")
+    """
+
+    @abstractmethod
+    def choose(self, task: str, arch: str, mode: str) -> PriorChoice:
+        """The weights for a downstream task, by its name, and a network's spec.
+
+        `mode` is how the ticket will be transferred, `"finetune"` or `"linear"`. Raise a
+        `ticketkit.UsageError` for what the prior has no answer to, and a `ticketkit.InputError`
+        where the file is not there.
+        """

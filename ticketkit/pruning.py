@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ticketkit.distributed import World
     from ticketkit.experiments import Experiment
     from ticketkit.loop import Report
+    from ticketkit.parts import PriorChoice
 
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
@@ -64,6 +65,8 @@ class Request:
     run: Path | None = None
     """The folder of its run; None for one named by its content."""
     resume: bool = False
+    prior: PriorChoice | None = None
+    """What chose the input, where a prior did: by the task, which no part needs to look at then."""
     device: str = "auto"
     workers: int = 0
 
@@ -122,6 +125,11 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
             ticket = ticket.with_values(checkpoint)
         ticket.write(ticket_place, request.encoding)
     notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
+    if request.prior is not None:
+        from ticketkit.priors import notes_of, told_of
+
+        told |= {"prior": told_of(request.prior)}
+        notes += notes_of(request.prior, checkpoint)
     notes += [*of_the_file(checkpoint), *conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
@@ -147,7 +155,7 @@ def check_request(request: Request) -> Parts:
     chosen.sparsity(request.sparsity)
     chosen.sparsity(request.sparsity)
     chosen.check()
-    chosen.check_task(request.task)
+    chosen.check_task(request.task if chosen.looks or request.prior is None else None)
     if request.task is None and (request.arch, request.data) != (None, None):
         raise UsageError("--arch and --data are for --task, the data that a part looks at")
     if chosen.strategy.trains:
@@ -181,7 +189,7 @@ def _drawn(
     """The ticket, what its document tells of how it was trained, and notes."""
     try:
         if not chosen.strategy.trains:
-            return _drawn_at_once(request, checkpoint), {}, []
+            return _drawn_at_once(request, chosen, checkpoint), {}, []
         from ticketkit.drawrun import draw_in_run
         from ticketkit.jobs import Asked
 
@@ -200,13 +208,13 @@ def _drawn(
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 
 
-def _drawn_at_once(request: Request, checkpoint: Checkpoint) -> Ticket:
+def _drawn_at_once(request: Request, chosen: Parts, checkpoint: Checkpoint) -> Ticket:
     from ticketkit.drawing import draw  # torch, after what can be told without it
 
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
     options = {name: getattr(request, name) for name in (*names, *others)}
-    if request.task is None:
+    if request.task is None or not chosen.looks:
         return draw(checkpoint, **options)
     from ticketkit.sampled import draw_on_task
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ticketkit.loop import Fitted, Report
+    from ticketkit.parts import PriorChoice
     from ticketkit.pretrained import Pretraining
     from ticketkit.stages import Run
 
@@ -36,6 +37,8 @@ class Transfer(Experiment):
     output: Path | None = None
     """Where the transferred weights go, beside the run; None for nowhere else."""
     verify: bool = True
+    prior: PriorChoice | None = None
+    """What chose the checkpoint, where a prior did."""
     checkpoint_key: str | None = None
 
     def check(self) -> None:
@@ -85,6 +88,11 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
         request.check_run()
         work = _Transfer(request, ticket, checkpoint, digest, device, report)
         document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
+    if document and request.prior is not None:
+        from ticketkit.priors import notes_of, told_of
+
+        notes = [*notes_of(request.prior, checkpoint), *document["notes"]]
+        document = {**document, "prior": told_of(request.prior), "notes": notes}
     return document and {**document, "output": request.output and str(request.output)}
 
 

@@ -69,6 +69,7 @@ LAYERS = [
     "ticketreader",
     "roles",
     "restoring",
+    "priors",
     "channels",
     "normalising",
     "sources",

@@ -8,12 +8,20 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, quiet
+from ticketkit.cli.options import (
+    TensorFile,
+    checkpoint_key,
+    chosen_file,
+    force,
+    fraction,
+    json_,
+    quiet,
+)
 from ticketkit.cli.training import training
 
 
 @click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
-@click.argument("file", type=TensorFile())
+@click.argument("file", type=TensorFile(), required=False)
 @click.option(
     "--sparsity", metavar="FRACTION", callback=fraction, help="The fraction to remove, in [0, 1)."
 )
@@ -46,6 +54,12 @@ from ticketkit.cli.training import training
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
+@click.option("--prior", help="What chooses FILE, by --task, --arch and --mode.")
+@click.option(
+    "--mode",
+    metavar="linear|finetune",
+    help="How the ticket will be transferred, for --prior. [default: linear]",
+)
 @click.option("--task", help="The data, for a strategy that trains or a criterion that looks.")
 @click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
 @click.option(
@@ -70,7 +84,9 @@ from ticketkit.cli.training import training
 @json_
 @quiet
 def command(
-    file: Path,
+    file: Path | None,
+    prior: str | None,
+    mode: str | None,
     output: Path | None,
     ticket: Path | None,
     no_checkpoint: bool,
@@ -81,6 +97,7 @@ def command(
 ) -> None:
     """Draw a ticket from the checkpoint FILE, and write the pruned checkpoint and the ticket.
 
+    FILE is the one that a prior chooses where --prior names one.
     The pruned file has the form, the names and the order of FILE. Parts are spec strings such as
     'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options.
     """
@@ -90,8 +107,10 @@ def command(
     from ticketkit.outputs import pruned_path, ticket_path
     from ticketkit.pruning import Request, prune
 
+    file, choice = chosen_file(file, prior, mode, options["task"], options["arch"])
     request = Request(
         input=file,
+        prior=choice,
         output=None if no_checkpoint else output or pruned_path(file),
         ticket=ticket or ticket_path(file),
         **options,

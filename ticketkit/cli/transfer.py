@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify
+from ticketkit.cli.options import TensorFile, checkpoint_key, chosen_file, no_verify
 from ticketkit.cli.training import options, print_data, print_results, training
 
 
 @click.command("transfer", short_help="Train a ticket on a downstream task, its zeros kept.")
 @click.argument("ticket", type=TensorFile())
-@click.argument("file", type=TensorFile())
+@click.argument("file", type=TensorFile(), required=False)
+@click.option("--prior", help="What chooses FILE, by --task, --arch and --mode.")
 @click.option(
     "--mode",
     metavar="linear|finetune",
@@ -29,7 +30,8 @@ from ticketkit.cli.training import options, print_data, print_results, training
 @checkpoint_key
 def command(
     ticket: Path,
-    file: Path,
+    file: Path | None,
+    prior: str | None,
     output: Path | None,
     no_verify: bool,
     as_json: bool,
@@ -38,6 +40,7 @@ def command(
 ) -> None:
     """Train the TICKET of the checkpoint FILE on a task, and measure what it is worth there.
 
+    FILE is the one that a prior chooses where --prior names one.
     The head is replaced by a new one for the task's classes, and the removed weights stay zero. For
     a segmentation task the ticket of a classifier becomes that of a segmenter's backbone.
     """
@@ -45,7 +48,16 @@ def command(
     from ticketkit.transferring import Transfer, transferred
 
     silent = quiet or not leads()
-    request = Transfer(ticket=ticket, checkpoint=file, output=output, verify=not no_verify, **given)
+    mode = given["mode"] if prior is not None else None
+    file, choice = chosen_file(file, prior, mode, given["task"], given["arch"])
+    request = Transfer(
+        ticket=ticket,
+        checkpoint=file,
+        prior=choice,
+        output=output,
+        verify=not no_verify,
+        **given,
+    )
     with training(silent) as report:
         document = transferred(request, report)
     printing.failures(silent)
