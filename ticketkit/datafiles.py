@@ -64,7 +64,7 @@ def labelled(path: Path, images: Any, labels: Any, classes: int) -> Pictures:
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"labels are whole numbers, found {numbers.dtype}")
         targets = torch.from_numpy(numbers.astype(np.int64))
-        made = Pictures(torch.from_numpy(np.ascontiguousarray(images)), targets)
+        made = Pictures(torch.from_numpy(np.array(images, order="C")), targets)
         check_range(made.targets, classes)
         return made
 
