@@ -64,9 +64,11 @@ def labelled(path: Path, images: Any, labels: Any, classes: int) -> Pictures:
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"labels are whole numbers, found {numbers.dtype}")
         targets = torch.from_numpy(numbers.astype(np.int64))
-        made = Pictures(torch.from_numpy(np.array(images, order="C")), targets)
-        check_range(made.targets, classes)
-        return made
+        check_range(targets, classes)
+        try:
+            return Pictures(torch.from_numpy(np.array(images, order="C")), targets)
+        except InputError as error:  # which does not know the file
+            raise ValueError(str(error)) from None
 
 
 def check_range(targets: torch.Tensor, classes: int) -> None:

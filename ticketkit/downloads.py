@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from ticketkit.errors import OutputError, printable
 from ticketkit.locks import beside, locked
@@ -38,6 +39,8 @@ def download_set(
     except OutputError:
         raise
     except Exception as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the answer
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise OutputError(
             f"{task.name} could not be downloaded to {printable(str(folder))}: {reason}"
