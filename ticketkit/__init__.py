@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ticketkit.caching import cached_splits
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
+    from ticketkit.cifar import cifar_pictures
+    from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
+    from ticketkit.downloads import download_set
     from ticketkit.downstream import transfer
     from ticketkit.drawing import draw
     from ticketkit.errors import (
@@ -44,12 +47,15 @@ if TYPE_CHECKING:
     from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
+    from ticketkit.imagefiles import ImageFiles
+    from ticketkit.imagefolders import class_folders, image_folders, split_classes
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
     from ticketkit.mask import Mask
     from ticketkit.normalising import normalised
     from ticketkit.options import resolve, spec_of
     from ticketkit.parts import (
+        PHOTOGRAPHS,
         Accumulator,
         Allocation,
         BlockScheme,
@@ -69,6 +75,7 @@ if TYPE_CHECKING:
         Task,
     )
     from ticketkit.pictures import Pictures
+    from ticketkit.places import located
     from ticketkit.pretrained import Pretraining
     from ticketkit.prunable import Counts
     from ticketkit.ranges import check_whole
@@ -97,12 +104,14 @@ _HOMES = {
     "FinishedRound": "parts",
     "Fitted": "loop",
     "Hold": "holding",
+    "ImageFiles": "imagefiles",
     "InputError": "errors",
     "Job": "parts",
     "Layer": "layer",
     "Mask": "mask",
     "MismatchError": "errors",
     "OutputError": "errors",
+    "PHOTOGRAPHS": "parts",
     "PackedBits": "bits",
     "Parts": "choices",
     "Pictures": "pictures",
@@ -131,28 +140,40 @@ _HOMES = {
     "attack": "attacks",
     "cached_splits": "caching",
     "catalogue": "registry",
+    "check_classes": "datafiles",
     "check_pixels": "attacks",
     "check_predictions": "guards",
     "check_whole": "ranges",
+    "cifar_pictures": "cifar",
+    "class_folders": "imagefolders",
+    "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
     "fit": "training",
     "hookimpl": "hookspecs",
+    "image_folders": "imagefolders",
     "import_extra": "extras",
+    "labelled": "datafiles",
     "load_ticket": "ticket",
+    "located": "places",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
+    "read_lines": "datafiles",
+    "read_mat": "datafiles",
     "reader_of": "scoring",
+    "reading": "datafiles",
     "recalibrate": "batchnorm",
     "replace_head": "heads",
     "resolve": "options",
     "spec_of": "options",
+    "split_classes": "imagefolders",
     "transfer": "downstream",
     "wilson": "statistics",
 }
 
 __all__ = [
+    "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
     "BlockScheme",
@@ -168,6 +189,7 @@ __all__ = [
     "FinishedRound",
     "Fitted",
     "Hold",
+    "ImageFiles",
     "InputError",
     "Job",
     "Layer",
@@ -202,23 +224,34 @@ __all__ = [
     "attack",
     "cached_splits",
     "catalogue",
+    "check_classes",
     "check_pixels",
     "check_predictions",
     "check_whole",
+    "cifar_pictures",
+    "class_folders",
+    "download_set",
     "draw",
     "draw_glyphs",
     "evaluate",
     "fit",
     "hookimpl",
+    "image_folders",
     "import_extra",
+    "labelled",
     "load_ticket",
+    "located",
     "normalised",
     "open_checkpoint",
+    "read_lines",
+    "read_mat",
     "reader_of",
+    "reading",
     "recalibrate",
     "replace_head",
     "resolve",
     "spec_of",
+    "split_classes",
     "transfer",
     "wilson",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ticketkit.files import check_input, reserve, sha256
 from ticketkit.options import spec_of
 from ticketkit.parts import Task
 from ticketkit.pictures import DTYPES, Pictures
+from ticketkit.places import cache_folder
 from ticketkit.registry import catalogue
 from ticketkit.tensorfile import TensorFile, head_of
 
@@ -63,23 +63,11 @@ def _version(distribution: str) -> str | None:
 
 
 def _path(name: str, recipe: object, root: Path | None) -> Path | None:
-    folder = root or _cache_folder()
+    folder = root or cache_folder()
     if recipe is None or folder is None:
         return None
     digest = sha256(json.dumps(recipe, sort_keys=True).encode())
     return folder / f"{name}-{digest[:16]}.safetensors"
-
-
-def _cache_folder() -> Path | None:
-    """The user's cache folder for ticketkit; None where the user has no home."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():  # the specification has others ignored
-        return named / "ticketkit"
-    try:
-        home = Path.home()
-        return home / ".cache" / "ticketkit" if home.is_dir() else None
-    except (OSError, RuntimeError):
-        return None
 
 
 def _record(recipe: object, splits: Mapping[str, Pictures]) -> str:

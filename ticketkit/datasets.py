@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ticketkit.blame import blamed
-from ticketkit.errors import TicketkitError, some
+from ticketkit.errors import TicketkitError, UsageError, some
+from ticketkit.imagefiles import ImageFiles
 from ticketkit.losses import IGNORED
-from ticketkit.parts import Task
+from ticketkit.parts import Task, brings
 from ticketkit.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -28,16 +29,29 @@ class Data:
     train: Dataset
     test: Dataset
     shape: tuple[int, int, int]
-    """Of the first picture to train on: channels, height, width."""
+    """Of the first picture to train on, others may differ: channels, height, width."""
+    classes: int
 
 
-def data_of(task: Task, root: Path | None = None) -> Data:
-    """The splits of a task, their first items and, where they are in memory, all targets checked.
+def check_downloads(task: Task) -> None:
+    """Raise a `UsageError` for a task that has nothing to download."""
+    if not brings(task, "download"):
+        raise UsageError(
+            f"task {task.name!r} downloads nothing: --data names the folder in which its data lies"
+        )
 
-    A `PluginError` that names the task where its data is not what a task promises.
+
+def data_of(task: Task, root: Path | None = None, *, download: bool = False) -> Data:
+    """The splits of a task, their first items and, where they are known, all targets checked.
+
+    With `download` the data is fetched first, where it is not there yet; without it nothing is. A
+    `PluginError` that names the task where its data is not what a task promises.
     """
     with blamed(task):
-        classes = _classes(task)
+        if download:
+            check_downloads(task)
+            task.download(root)
+        classes = _classes(task, root)
         splits = task.splits(root)
         if not isinstance(splits, Mapping):
             kind = type(splits).__name__
@@ -49,11 +63,11 @@ def data_of(task: Task, root: Path | None = None) -> Data:
         other = _shape(test, "test", classes, task.segmentation)
         if shape[0] != other[0]:
             raise ValueError(f"train has pictures of {shape[0]} channels, test of {other[0]}")
-        return Data(train, test, shape)
+        return Data(train, test, shape, classes)
 
 
-def _classes(task: Task) -> int:
-    classes, most = task.classes, IGNORED if task.segmentation else None
+def _classes(task: Task, root: Path | None) -> int:
+    classes, most = task.classes_in(root), IGNORED if task.segmentation else None
     if type(classes) is not int or classes < 2 or (most and classes > most):
         limit = f" to {most}" if most else ""
         raise ValueError(f"classes is a whole number, 2{limit or ' or more'}, found {classes!r}")
@@ -71,7 +85,7 @@ def _shape(dataset: Any, name: str, classes: int, segmentation: bool) -> tuple[i
             f"item 0 of {name}: the target is {dtypes}, found {target.dtype} of shape "
             f"{tuple(target.shape)}"
         )
-    known = dataset.targets if isinstance(dataset, Pictures) else target[None]
+    known = dataset.targets if isinstance(dataset, Pictures | ImageFiles) else target[None]
     _check_classes(known, name, classes, segmentation)
     return shape
 

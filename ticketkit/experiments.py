@@ -54,6 +54,8 @@ class Experiment:
     resume: bool = False
     data: Path | None = None
     """The folder in which data lies; None for the user's cache."""
+    download: bool = False
+    """Whether data that is not there is fetched."""
     device: str = "auto"
     workers: int = 0
     force: bool = False
@@ -75,7 +77,11 @@ class Experiment:
             raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
         if self.workers < 0:
             raise UsageError(f"workers is a number from 0 on, found {self.workers}")
-        self.parts()
+        task, _ = self.parts()
+        if self.download:
+            from ticketkit.datasets import check_downloads
+
+            check_downloads(task)
         self.threat()
 
     def check_run(self) -> None:
@@ -111,7 +117,7 @@ class Experiment:
         task, robust = self.parts()
         return Pretraining(
             arch=arch,
-            classes=task.classes,
+            classes=data.classes,
             channels=data.shape[0],
             task=spec_of(task),
             robustifier=None if robust is None else spec_of(robust),
@@ -225,9 +231,11 @@ def _copy_weights(run: Run, place: Output) -> None:
 def data_for(experiment: Experiment, task: Task) -> Data:
     """The task's data, which the leading process reads first: it may download and convert it."""
     from ticketkit.datasets import data_of
+    from ticketkit.distributed import world
     from ticketkit.sharing import in_turn
 
-    return in_turn(lambda: data_of(task, experiment.data))
+    download = experiment.download and world().leads
+    return in_turn(lambda: data_of(task, experiment.data, download=download))
 
 
 def ready(model: nn.Module, device: torch.device) -> nn.Module:
@@ -245,13 +253,11 @@ def ready(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def of_the_data(data: Data) -> dict[str, Any]:
-    """What a recipe says of the data: how much there is and, where it is in memory, its digest."""
-    from ticketkit.pictures import Pictures
-
+    """What a recipe says of the data: how much there is and, where a set can tell, its digest."""
     return {
         name: {
             "count": len(found),  # type: ignore[arg-type]  # it was checked
-            "sha256": found.digest() if isinstance(found, Pictures) else None,
+            "sha256": found.digest() if hasattr(found, "digest") else None,
         }
         for name, found in (("train", data.train), ("test", data.test))
     }

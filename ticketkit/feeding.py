@@ -68,7 +68,10 @@ class Feed:
             num_workers=self._workers,
             generator=torch.Generator().manual_seed(0),  # or it would draw from the global one
         )
-        for (inputs, targets), part, batch in zip(loader, ours, whole, strict=True):
+        for found, part, batch in zip(loader, ours, whole, strict=True):
+            if isinstance(found, TicketkitError):
+                raise found
+            inputs, targets = found
             yield Batch(inputs, targets, len(part) * size / len(batch))
 
 
@@ -124,18 +127,19 @@ class _Augmented(Dataset[Any]):
     def __init__(self, data: Dataset[Any], schedule: Schedule, seed: int, epoch: int) -> None:
         self._data, self._schedule, self._where = data, schedule, (seed, epoch)
 
-    def __getitems__(self, indices: Integers) -> tuple[Any, Any]:
+    def __getitems__(self, indices: Integers) -> tuple[Any, Any] | TicketkitError:
+        """A batch; or what is wrong with it, as torch would tell what a worker raises by pages."""
         seed, epoch = self._where
         try:
             # Transforms of the data's own may draw lots.
             with all_seeded(seed_of(seed, "data", epoch, *map(int, indices[:1]))):
                 samples = fetched(self._data, indices)
             return augmented(samples, self._schedule, seed, epoch, indices)
-        except TicketkitError:
-            raise
-        except Exception as error:
+        except TicketkitError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  raised where the batch is used
             reason = f"{type(error).__name__}: {printable(str(error))}"
-            raise InputError(f"the data failed in epoch {epoch + 1}: {reason}") from error
+            return InputError(f"the data failed in epoch {epoch + 1}: {reason}")
 
 
 def _as_it_is(batch: Any) -> Any:

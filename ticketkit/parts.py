@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     Loss = Callable[[Any, Any], torch.Tensor]
 
 
+PHOTOGRAPHS = MappingProxyType({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)})
+"""The normalisation that is usual for photographs: that of ImageNet's."""
+
+
 class Part(ABC):
     """What all parts have: a name, by which spec strings and provenance know them."""
 
@@ -389,12 +393,23 @@ class Task(Part):
 
     @abstractmethod
     def splits(self, root: Path | None) -> Mapping[str, Dataset]:
-        """The data sets `"train"` and `"test"`, the same on every call.
+        """The data sets `"train"` and `"test"`, the same on every call, and without a network.
 
         `root` is the folder in which data lies or is cached; None for the user's own cache folder.
         An item is a pair (picture, target): the picture a tensor (channels, height, width), uint8
-        or floating in [0, 1]. `ticketkit.Pictures` is such a set, in memory.
+        or floating in [0, 1]. `ticketkit.Pictures` is such a set, in memory, and
+        `ticketkit.ImageFiles` one of picture files. A set may tell itself from others by a method
+        `digest()`, which returns a text.
         """
+
+    def classes_in(self, root: Path | None) -> int:
+        """How many classes the data in `root` has: `classes`, unless only the data can tell."""
+        return self.classes
+
+    def download(self, root: Path | None) -> None:
+        """Optional: fetch the data into `root`, before `splits`. Called only where the user asks
+        for it; there is nothing to do where the data is there already."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class _Pretraining:
         self._arch = of_kind(request.arch or "", segmentation=self._task.segmentation)
         self._data = data_for(request, self._task)
         self._of_data = of_the_data(self._data)
-        model = network_of(self._arch, self._task.classes, self._data.shape[0], request.seed)
+        model = network_of(self._arch, self._data.classes, self._data.shape[0], request.seed)
         normalised(model, **self._task.normalisation)
         self._model = ready(model, device)
 

@@ -47,7 +47,7 @@ def draw_on_task(
     part = cast("Task", resolve("task", task))
     data = data_of(part, root)
     opened = network_for(
-        checkpoint, arch, part.classes, data.shape[0], segmentation=part.segmentation
+        checkpoint, arch, data.classes, data.shape[0], segmentation=part.segmentation
     )
     seen = data.train
     if told := checkpoint.pretraining:  # as large as what it was trained on

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, default_collate
 
+from ticketkit.errors import InputError
 from ticketkit.seeds import Integers
 
 
@@ -25,9 +26,18 @@ def fetched(data: Dataset[Any], indices: Sequence[int] | Integers) -> list[tuple
 
 
 def stacked(samples: Any) -> tuple[Any, Any]:
-    """A list of pairs as a pair of tensors; what is stacked already as it is."""
+    """A list of pairs as a pair of tensors; what is stacked already as it is.
+
+    An `InputError` for pictures of different shapes.
+    """
     if isinstance(samples, tuple):
         return samples
+    shapes = [tuple(each[0].shape) for each in samples if isinstance(each[0], torch.Tensor)]
+    if other := next((shape for shape in shapes if shape != shapes[0]), None):
+        raise InputError(
+            f"pictures differ in shape, {shapes[0]} and {other}: give a schedule that crops them, "
+            "such as paper or small:augment=crop,size=64"
+        )
     inputs, targets = default_collate(samples)
     return inputs, targets
 

@@ -127,7 +127,7 @@ class _Transfer:
         opened = network_for(
             checkpoint,
             request.arch,
-            self._task.classes,
+            self._data.classes,
             self._data.shape[0],
             request.seed,
             segmentation=self._task.segmentation,

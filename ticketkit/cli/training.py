@@ -40,6 +40,7 @@ _OPTIONS = [
     click.option(
         "--data", type=click.Path(path_type=Path), help="[default: the user's cache folder]"
     ),
+    click.option("--download", is_flag=True, help="Fetch the data, where it is not there yet."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     click.option("--workers", type=int, default=0, show_default=True, help="To read data with."),
     force,

@@ -25,9 +25,11 @@ class TaskLaws(PartLaws):
     part: ClassVar[ticketkit.Task]
     root: ClassVar[Path | None] = None
 
-    def test_it_says_how_many_classes_there_are_and_how_they_are_measured(self) -> None:
+    def test_it_says_how_many_classes_there_are_and_how_they_are_measured(
+        self, tmp_path: Path
+    ) -> None:
         """`classes` is a whole number of two or more, and `metric` the name of an evaluator."""
-        classes, metric = getattr(self.part, "classes", None), self.part.metric
+        classes, metric = self._classes(tmp_path), self.part.metric
         most = IGNORED if self.part.segmentation else math.inf
         promise(
             type(classes) is int and 2 <= classes <= most,
@@ -68,17 +70,17 @@ class TaskLaws(PartLaws):
 
     def test_targets_are_classes(self, tmp_path: Path) -> None:
         """Targets are 0 to classes - 1; of pixels also 255, which is ignored."""
+        classes = self._classes(tmp_path)
         for where, item in self._items(tmp_path):
-            found = self._classes_in(item[1])
-            bad = sorted(c for c in found if not 0 <= c < self.part.classes)
-            promise(not bad, f"{where}: targets are 0 to {self.part.classes - 1}, found {bad}")
+            bad = sorted(c for c in self._found_in(item[1]) if not 0 <= c < classes)
+            promise(not bad, f"{where}: targets are 0 to {classes - 1}, found {bad}")
 
     def test_no_class_is_tested_that_is_not_trained(self, tmp_path: Path) -> None:
         """Both splits are over the same classes."""
         classes: dict[str, set[int]] = {"train": set(), "test": set()}
         for name, dataset in self.part.splits(self.root or tmp_path).items():
             for index in _indices(dataset):
-                classes.setdefault(name, set()).update(self._classes_in(dataset[index][1]))
+                classes.setdefault(name, set()).update(self._found_in(dataset[index][1]))
         alone = sorted(classes["test"] - classes["train"])
         promise(not alone, f"test has classes that train has not: {alone}")
 
@@ -141,7 +143,10 @@ class TaskLaws(PartLaws):
             for index in _indices(splits[name]):
                 yield f"item {index} of {name}", splits[name][index]
 
-    def _classes_in(self, target: Any) -> set[int]:
+    def _classes(self, root: Path) -> int:
+        return self.part.classes_in(self.root or root)
+
+    def _found_in(self, target: Any) -> set[int]:
         found = set(torch.as_tensor(target).flatten().tolist())
         return found - {IGNORED} if self.part.segmentation else found
 
