@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ticketkit.hookspecs import hookimpl
     from ticketkit.imagefiles import ImageFiles
     from ticketkit.imagefolders import class_folders, image_folders, split_classes
+    from ticketkit.imagemaps import ImageMaps
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
     from ticketkit.mask import Mask
@@ -105,6 +106,7 @@ _HOMES = {
     "Fitted": "loop",
     "Hold": "holding",
     "ImageFiles": "imagefiles",
+    "ImageMaps": "imagemaps",
     "InputError": "errors",
     "Job": "parts",
     "Layer": "layer",
@@ -190,6 +192,7 @@ __all__ = [
     "Fitted",
     "Hold",
     "ImageFiles",
+    "ImageMaps",
     "InputError",
     "Job",
     "Layer",

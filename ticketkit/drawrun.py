@@ -65,11 +65,11 @@ def draw_in_run(
     asked.check_reachable(found.layers)
     task, robust = experiment.parts()
     data = data_for(experiment, task)
-    upstream = trained_on(checkpoint, task)
+    upstream = trained_on(checkpoint, task, data.classes)
     network = network_for(
         checkpoint,
         experiment.arch,
-        task.classes,
+        data.classes,
         data.shape[0],
         experiment.seed,
         segmentation=task.segmentation,
@@ -153,12 +153,12 @@ def _named(ticket: Ticket, places: Mapping[str, str]) -> Ticket:
     return replace(ticket, mask=Mask(bits))
 
 
-def trained_on(checkpoint: Checkpoint, task: Task) -> bool:
+def trained_on(checkpoint: Checkpoint, task: Task, classes: int) -> bool:
     """Whether a checkpoint's head is the task's: its metadata tells, or else the head's size."""
     if told := checkpoint.pretraining:
         return _bare(told.task) == _bare(spec_of(task))
     head = find_head([tensor.name for tensor in checkpoint.tensors() if tensor.reason is None])
-    return head is not None and checkpoint.shapes[head][0] == task.classes
+    return head is not None and checkpoint.shapes[head][0] == classes
 
 
 def _bare(spec: str) -> str:

@@ -42,38 +42,46 @@ class ImageFiles(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        path = self.root / self.names[index]
-        try:
-            picture = _decoded(path)
-        except Exception as error:
-            raise InputError(f"picture {index}, {printable(str(path))}: {_why(error)}") from error
-        return picture, int(self.targets[index])
+        return decoded(index, self.root / self.names[index]), int(self.targets[index])
 
     def digest(self) -> str:
         """A SHA-256 of all names, targets and sizes in bytes: not of the files' content.
 
         An `InputError` for the first file that is missing.
         """
-        digest = hashlib.sha256()
         pairs = zip(self.names, self.targets.tolist(), strict=True)
-        for index, (name, target) in enumerate(pairs):
-            try:
-                size = (self.root / name).stat().st_size
-            except OSError as error:
-                path = printable(str(self.root / name))
-                raise InputError(f"picture {index}, {path}: {_why(error)}") from None
-            digest.update(os.fsencode(f"{name}\0{target}\0{size}\n"))
-        return digest.hexdigest()
+        return digest_of_files(self.root, ((name, str(target)) for name, target in pairs))
 
 
-def _decoded(path: Path) -> torch.Tensor:
+def digest_of_files(root: Path, entries: Iterable[tuple[str, str]]) -> str:
+    """A SHA-256 of names below `root`, of what is told of each, and of the files' sizes."""
+    digest = hashlib.sha256()
+    for index, (name, told) in enumerate(entries):
+        try:
+            size = (root / name).stat().st_size
+        except OSError as error:
+            path = printable(str(root / name))
+            raise InputError(f"picture {index}, {path}: {_why(error)}") from None
+        digest.update(os.fsencode(f"{name}\0{told}\0{size}\n"))
+    return digest.hexdigest()
+
+
+def decoded(index: int, path: Path, mode: str | None = "RGB") -> torch.Tensor:
+    """The pixels of a picture file, uint8 (channels, height, width), once it is of this mode.
+
+    None leaves the mode as it is. An `InputError` with index and path where it cannot be read.
+    """
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which change no pixel
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which change no pixel
+            with Image.open(path) as image:
+                pixels = np.array(image.convert(mode) if mode else image)
+    except Exception as error:
+        raise InputError(f"picture {index}, {printable(str(path))}: {_why(error)}") from error
+    channels = np.atleast_3d(pixels)
+    return torch.from_numpy(channels).permute(2, 0, 1).contiguous()
 
 
 def _why(error: Exception) -> str:

@@ -28,11 +28,15 @@ _BATCH = 200
 def measured(
     model: torch.nn.Module, data: Dataset, task: Task, threat: ThreatModel, seed: int
 ) -> dict[str, Any]:
-    """The task's metric on the test pictures, and on `ATTACKED` of them under attack."""
-    clean = evaluate(model, data, [task.metric])[task.metric]
+    """The task's metric on the test pictures, and on `ATTACKED` of them under attack.
+
+    Of classifiers both accuracies, as papers seldom say which of them they mean.
+    """
+    both = () if task.segmentation else ("accuracy", "per-class-accuracy")
+    clean = evaluate(model, data, list(dict.fromkeys((task.metric, *both))))
     adversarial = evaluate(model, attacked(model, data, threat, seed), [task.metric])
     return {
-        task.metric: asdict(clean),
+        **{name: asdict(found) for name, found in clean.items()},
         f"adversarial_{task.metric}": {
             **asdict(adversarial[task.metric]),
             "attack": threat.spec(),

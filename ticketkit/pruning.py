@@ -58,6 +58,8 @@ class Request:
     """The network's spec, for a task; None for the one in the file's metadata."""
     data: Path | None = None
     """The folder of the task's data; None for the user's cache folder."""
+    download: bool = False
+    """Whether data that is not there is fetched."""
     robustifier: str | None = None
     """What perturbs the inputs of a strategy that trains; None for natural training."""
     fit: str | None = None
@@ -88,6 +90,7 @@ class Request:
             run=self.run,
             resume=self.resume,
             data=self.data,
+            download=self.download,
             device=self.device,
             workers=self.workers,
         )
@@ -156,8 +159,9 @@ def check_request(request: Request) -> Parts:
     chosen.sparsity(request.sparsity)
     chosen.check()
     chosen.check_task(request.task if chosen.looks or request.prior is None else None)
-    if request.task is None and (request.arch, request.data) != (None, None):
-        raise UsageError("--arch and --data are for --task, the data that a part looks at")
+    others = (request.arch, request.data, request.download)
+    if request.task is None and others != (None, None, False):
+        raise UsageError("--arch, --data and --download are for --task, the data of a part")
     if chosen.strategy.trains:
         request.experiment().check()
     elif any(getattr(request, name) != getattr(Request, name) for name in _OF_TRAINING):
@@ -218,8 +222,14 @@ def _drawn_at_once(request: Request, chosen: Parts, checkpoint: Checkpoint) -> T
         return draw(checkpoint, **options)
     from ticketkit.sampled import draw_on_task
 
-    task, arch, root = request.task, request.arch, request.data
-    return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
+    return draw_on_task(
+        checkpoint,
+        task=request.task,
+        arch=request.arch,
+        root=request.data,
+        download=request.download,
+        **options,
+    )
 
 
 def _check_own(request: Request, ticket: Ticket) -> None:

@@ -36,6 +36,7 @@ def draw_on_task(
     task: str,
     arch: str | None,
     root: Path | None,
+    download: bool = False,
     seed: int,
     **options: Any,
 ) -> Ticket:
@@ -45,7 +46,7 @@ def draw_on_task(
     other classes than the task's is refused: the head is not replaced.
     """
     part = cast("Task", resolve("task", task))
-    data = data_of(part, root)
+    data = data_of(part, root, download=download)
     opened = network_for(
         checkpoint, arch, data.classes, data.shape[0], segmentation=part.segmentation
     )

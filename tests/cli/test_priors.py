@@ -35,13 +35,8 @@ def publish(path: Path, *, normalised: bool = True) -> None:
         for where in ("module.normalizer", "module.attacker.normalize"):
             model[f"{where}.new_mean"] = torch.full((1, 1, 1), MEAN)
             model[f"{where}.new_std"] = torch.full((1, 1, 1), STD)
-    saved: dict[str, object] = {
-        "model": model,
-        "optimizer": {"state": {}},
-        "schedule": None,
-        "epoch": 90,
-    }
-    torch.save(saved, path)
+    beside: dict[str, object] = {"optimizer": {"state": {}}, "schedule": None, "epoch": 90}
+    torch.save({"model": model, **beside}, path)
 
 
 PRIOR = ("--prior", "salman:path=priors,eps=3")

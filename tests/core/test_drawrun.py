@@ -125,7 +125,7 @@ def test_the_file_tells_whether_the_task_is_its_own(
 ) -> None:
     task = ticketkit.resolve("task", TASK)
     assert isinstance(task, ticketkit.Task)
-    assert trained_on(saved(tmp_path, told, classes), task) is upstream
+    assert trained_on(saved(tmp_path, told, classes), task, 10) is upstream
 
 
 def test_for_segmentation_the_ticket_is_of_the_backbone_by_the_names_of_the_file(

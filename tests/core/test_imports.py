@@ -118,6 +118,7 @@ LAYERS = [
     "replicating",
     "environment",
     "losses",
+    "imagemaps",
     "datasets",
     "attacks",
     "saver",

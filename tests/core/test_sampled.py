@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from ticketkit.seeds import order
 
 ARCH = "resnet10:width=4,stem=small"
 TASK = "digits:size=8"
-DRAW = {"criterion": "taylor", "scheme": "unstructured", "sparsity": 0.8}
+DRAW: dict[str, Any] = {"criterion": "taylor", "scheme": "unstructured", "sparsity": 0.8}
 
 
 def saved(folder: Path, classes: int = 10, dtype: torch.dtype = torch.float32) -> Path:
@@ -46,7 +47,7 @@ def test_it_is_the_draw_that_one_would_make_by_hand(tmp_path: Path) -> None:
         for at in range(0, len(chosen), 64)
     ]
     model = network_of(ARCH, 10, channels=1)
-    by_hand = ticketkit.draw(model, batches=batches, loss=cross_entropy, seed=3, **DRAW)  # type: ignore[arg-type]
+    by_hand = ticketkit.draw(model, batches=batches, loss=cross_entropy, seed=3, **DRAW)
     assert found.mask == by_hand.mask
     assert found.provenance.source == checkpoint.digest()
     assert found.provenance.task == ticketkit.spec_of(task)

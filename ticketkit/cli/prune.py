@@ -65,6 +65,7 @@ from ticketkit.cli.training import training
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"
 )
+@click.option("--download", is_flag=True, help="Fetch the data, where it is not there yet.")
 @click.option("--robustifier", help="What perturbs the inputs, for a strategy that trains.")
 @click.option(
     "--fit",
