@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ticketkit.seeds import Floats, Integers, uniform
 from ticketkit.stacking import stacked
 
 _SCALES, _RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)  # of torchvision's RandomResizedCrop
+_MAP_SCALES = (0.5, 2.0)  # of the sides, where each pixel has a class: Chen et al. 2017, DeepLab
 _MARGIN = 256 / 224  # of the picture that evaluation takes the middle of
 
 
@@ -66,17 +68,38 @@ def _moved(images: torch.Tensor, moves: torch.Tensor, fill: int) -> torch.Tensor
 
 
 def _cropped(image: torch.Tensor, target: Any, size: int, draw: Floats) -> tuple[torch.Tensor, Any]:
-    """A random part of a picture, resized, and mirrored in half of the cases."""
+    """A random part of a picture, resized, and mirrored in half of the cases.
+
+    Where each pixel has a class, the picture is resized at random, and the part has the size.
+    """
     if not size:
         size = image.shape[-1]
-    top, left, height, width = _part(image.shape[-2], image.shape[-1], draw)
     mirrored = (-1,) if draw[4] < 0.5 else ()
+    if _is_map(target):
+        scale = _MAP_SCALES[0] + (_MAP_SCALES[1] - _MAP_SCALES[0]) * draw[0]
+        height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
+        whole = _resized(image, (height, width)), _resized(target, (height, width), smooth=False)
+        corner = [
+            int(d * (max(0, side - size) + 1))
+            for d, side in zip(draw[2:4], (height, width), strict=True)
+        ]
+        part, of_target = _window(*whole, corner, size)
+        return part.flip(mirrored), of_target.flip(mirrored)
+    top, left, height, width = _part(image.shape[-2], image.shape[-1], draw)
+    part = image[..., top : top + height, left : left + width]
+    return _resized(part, (size, size)).flip(mirrored), target
 
-    def cut(whole: torch.Tensor, *, smooth: bool) -> torch.Tensor:
-        part = whole[..., top : top + height, left : left + width]
-        return _resized(part, (size, size), smooth=smooth).flip(mirrored)
 
-    return cut(image, smooth=True), cut(target, smooth=False) if _is_map(target) else target
+def _window(
+    image: torch.Tensor, target: torch.Tensor, corner: Sequence[int], size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The part of this size at a corner; what lies outside is black, and ignored."""
+    height, width = (min(side, size) for side in image.shape[-2:])
+    top, left = corner
+    around = [(size - width) // 2, -(-(size - width) // 2)]
+    around += [(size - height) // 2, -(-(size - height) // 2)]
+    cut = (..., slice(top, top + height), slice(left, left + width))
+    return pad(image[cut], around, value=0), pad(target[cut], around, value=IGNORED)
 
 
 def _part(height: int, width: int, draw: Floats) -> tuple[int, int, int, int]:
@@ -108,23 +131,36 @@ def _is_map(targets: Any, *, batch: bool = False) -> bool:
 
 
 class _Centred(Dataset[Any]):
-    """A data set of which only the middle of each picture is seen."""
+    """A data set of which only the middle of each picture is seen; with `maps` of each map too."""
 
-    def __init__(self, data: Dataset[Any], size: int) -> None:
-        self._data, self._size = data, size
+    def __init__(self, data: Dataset[Any], size: int, *, maps: bool) -> None:
+        self._data, self._size, self._maps = data, size, maps
 
     def __len__(self) -> int:
         return len(self._data)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
         image, target = self._data[index]
+        if self._maps and _is_map(target):
+            corner = [max(0, side - self._size) // 2 for side in image.shape[-2:]]
+            return _window(image, target, corner, self._size)
         return _centred(image, target, self._size)
 
 
 def as_evaluated(data: Any, schedule: Schedule) -> Any:
     """A data set as evaluation sees it: what is trained on parts is tested on the middle.
 
-    A loader of the caller's own stays as it is.
+    Where each pixel has a class the whole picture is seen, of whatever size. A loader of the
+    caller's own stays as it is.
     """
+    return _middle(data, schedule, maps=False)
+
+
+def in_one_size(data: Any, schedule: Schedule) -> Any:
+    """The same, but that pictures whose pixels have classes are seen in their middle too."""
+    return _middle(data, schedule, maps=True)
+
+
+def _middle(data: Any, schedule: Schedule, *, maps: bool) -> Any:
     cropped = schedule.augment == "crop" and schedule.size and isinstance(data, Dataset)
-    return _Centred(data, schedule.size) if cropped else data
+    return _Centred(data, schedule.size, maps=maps) if cropped else data

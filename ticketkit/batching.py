@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +31,16 @@ def pairs(batches: Batches) -> Iterator[tuple[Any, Any]]:
         yield batch[0], batch[1]
 
 
+PIXELS = 2**22
+"""How many pixels the pictures of one batch of a data set have, about, at most."""
+
+
 def batches_of(data: Dataset | Batches, size: int, least: int = 1) -> Iterator[Batch]:
     """Batches (inputs, targets) of a map-style data set, in order, or those that `data` yields.
 
-    A data set's batches are of near-equal size, `size` at most and `least` at least, unless it is
-    smaller or there is no such size. EvaluationError where there is no data at all,
+    A data set's batches are of near-equal size, `size` at most, fewer where pictures are large, and
+    `least` at least, unless it is smaller or there is no such size; where pictures differ in shape,
+    neighbours of one shape are a batch. EvaluationError where there is no data at all,
     InputError where it cannot be read.
     """
     if size < 1:
@@ -64,20 +71,37 @@ def _iterable(data: Any) -> Any:
 
 def _of_set(data: Any, size: int, least: int) -> Iterator[Batch]:
     count = len(data)
+    size = max(1, min(size, PIXELS // _pixels(data)))
     parts = max(1, min(-(-count // size), count // least))
     for indices in np.array_split(np.arange(count), parts):
         if len(indices):
-            yield _stacked(data, indices.tolist())
+            yield from _stacked(data, indices.tolist())
 
 
-def _stacked(data: Any, indices: list[int]) -> Batch:
+def _pixels(data: Any) -> int:
+    """How many pixels the first picture of a data set has; 1 where that cannot be told."""
+    for inputs, _ in _stacked(data, [0]) if len(data) else ():
+        if isinstance(inputs, torch.Tensor) and inputs.dim() == 4:
+            return max(1, math.prod(inputs.shape[-2:]))
+    return 1
+
+
+def _stacked(data: Any, indices: list[int]) -> list[Batch]:
+    """The samples at these places: one batch, or one for each run of pictures of one shape."""
     try:
-        return stacked(fetched(data, indices))
+        samples = fetched(data, indices)
+        if isinstance(samples, tuple):
+            return [stacked(samples)]
+        return [stacked(list(run)) for _, run in itertools.groupby(samples, _shape)]
     except TicketkitError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise InputError(f"samples {indices[0]} to {indices[-1]} failed: {reason}") from error
+
+
+def _shape(sample: Any) -> Any:
+    return getattr(sample[0], "shape", None)
 
 
 def _read(batches: Batches) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ticketkit import progress
-from ticketkit.augmenting import as_evaluated
+from ticketkit.augmenting import in_one_size
 from ticketkit.batchnorm import frozen_statistics, recalibrate
 from ticketkit.blame import blamed
 from ticketkit.distributed import meet, world
@@ -90,7 +90,7 @@ class Loop:
                 stack.enter_context(mask.hold(self._model, self._optimizer))
             position = self._saver.restore(self._model, self._optimizer)
             if self._schedule.batchnorm == "recalibrate" and not position.step:
-                recalibrate(self._model, as_evaluated(data, self._schedule))
+                recalibrate(self._model, in_one_size(data, self._schedule))
             stack.enter_context(training(self._model))
             if self._schedule.batchnorm != "train":
                 stack.enter_context(frozen_statistics(self._model))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from ticketkit.augmenting import as_evaluated, augmented
+from ticketkit.augmenting import as_evaluated, augmented, in_one_size
 from ticketkit.errors import InputError
 from ticketkit.schedules import Schedule
 from ticketkit.seeds import uniform
@@ -87,8 +89,44 @@ def test_the_classes_of_pixels_are_cropped_along() -> None:
     classes[:, 10:] = 1
     picture = classes[None].float()
     images, targets = augmented([(picture, classes)] * 30, CROP, 0, 0, np.arange(30))
-    far = (images[:, 0] < 0.05) | (images[:, 0] > 0.95)
+    far = ((images[:, 0] < 0.05) | (images[:, 0] > 0.95)) & (targets != 255)
     assert torch.equal(targets[far], (images[:, 0] > 0.5).long()[far])
+
+
+def test_a_picture_with_a_map_is_scaled_and_what_it_does_not_fill_is_ignored() -> None:
+    """From half its sides to twice: 16 pixels become 8 to 32, in crops of 12."""
+    classes = torch.ones(16, 16, dtype=torch.uint8)
+    picture = torch.full((3, 16, 16), 200, dtype=torch.uint8)
+    images, targets = augmented([(picture, classes)] * 200, CROP, 0, 0, np.arange(200))
+    assert images.shape == (200, 3, 12, 12)
+    outside = targets == 255
+    assert torch.equal(outside, (images == 0).all(1))
+    sides = (~outside).sum((1, 2)).sqrt()
+    assert sides.min() == 8
+    assert (sides == 12).float().mean() > 0.6  # two thirds are as large as the crop, or larger
+
+
+def test_the_middle_of_pictures_of_all_sizes_with_their_maps_is_of_one_size() -> None:
+    sides = [(9, 20), (30, 12), (12, 12)]
+    data = [
+        (torch.full((1, *plane), 7, dtype=torch.uint8), torch.ones(plane, dtype=torch.uint8))
+        for plane in sides
+    ]
+
+    class Few(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, index: int) -> Any:
+            return data[index]
+
+    for (image, target), (height, width) in zip(
+        (in_one_size(Few(), CROP)[i] for i in range(3)), sides, strict=True
+    ):
+        assert image.shape == (1, 12, 12)
+        assert (target == 1).sum() == min(12, height) * min(12, width)
+        assert torch.equal(target == 255, image[0] == 0)
+    assert as_evaluated(Few(), CROP)[0][0].shape == (1, 9, 20)  # whole, in evaluation
 
 
 def test_evaluation_sees_the_middle_of_what_was_trained_on_parts() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 import ticketkit
-from ticketkit.batching import batches_of
+from ticketkit.batching import PIXELS, batches_of
 
 
 class Samples(Dataset[Any]):
@@ -123,13 +123,29 @@ def test_data_that_is_none_is_told(data: Any, kind: type[Exception], told: str) 
         list(batches_of(data, 4))
 
 
-def test_pictures_that_differ_in_size_are_told() -> None:
-    class Odd(Samples):
-        def __getitem__(self, index: int) -> Any:
-            return torch.ones(index + 1), 0
+class Odd(Samples):
+    """Pictures of which two neighbours have one shape."""
 
-    with pytest.raises(ticketkit.InputError, match="samples 0 to 2 failed: RuntimeError: stack"):
-        list(batches_of(Odd(3), 3))
+    def __getitem__(self, index: int) -> Any:
+        return torch.full((1, 2 + index // 2, 3), index), index
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_neighbours_of_one_shape_are_a_batch_and_none_is_lost(size: int) -> None:
+    found = list(batches_of(Odd(7), size))
+    assert torch.cat([targets for _, targets in found]).tolist() == list(range(7))
+    assert all(len(inputs) <= min(size, 2) for inputs, _ in found)
+    assert size == 1 or max(len(inputs) for inputs, _ in found) == 2
+    for inputs, targets in found:
+        assert inputs[:, 0, 0, 0].tolist() == targets.tolist()
+
+
+def test_large_pictures_come_in_small_batches() -> None:
+    large = torch.utils.data.TensorDataset(torch.zeros(9, 1, 1024, 1024), torch.arange(9))
+    sizes = [len(inputs) for inputs, _ in batches_of(large, 256)]
+    assert sizes == [3, 3, 3]  # of 4 at most
+    assert max(sizes) * 1024 * 1024 <= PIXELS
+    assert [len(inputs) for inputs, _ in batches_of(large, 2)] == [2, 2, 2, 2, 1]
 
 
 def test_a_batch_of_nothing_is_refused() -> None:

@@ -1,0 +1,65 @@
+"""Evaluator `per-class-accuracy`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import recall_score
+from torchmetrics.classification import MulticlassAccuracy
+
+import ticketkit
+from ticketkit_plugins.evaluators.per_class_accuracy import PerClassAccuracy
+
+
+def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 2) -> ticketkit.Estimate:
+    accumulator = PerClassAccuracy().start()
+    for at in range(0, len(outputs), batch):
+        accumulator.update(outputs[at : at + batch], targets[at : at + batch])
+    return accumulator.compute()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 60), st.integers(2, 9), st.integers(1, 20), st.integers(0, 99))
+def test_it_is_torchmetrics_and_scikit_learns_whatever_the_batches(
+    count: int, classes: int, batch: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(count, classes, generator=generator)
+    targets = torch.randint(classes, (count,), generator=generator)
+    found = measured(outputs, targets, batch)
+    occurring = np.unique(targets.numpy())
+    theirs = recall_score(targets, outputs.argmax(1), labels=occurring, average="macro")
+    assert found.value == pytest.approx(theirs)
+    assert (found.n, found.low, found.high) == (count, None, None)
+    if len(occurring) == classes:
+        macro = MulticlassAccuracy(classes, average="macro")
+        assert found.value == pytest.approx(macro(outputs, targets).item(), abs=1e-6)
+
+
+def test_a_rare_class_counts_as_much_as_a_common_one() -> None:
+    outputs = torch.eye(2)[[0] * 10]
+    targets = torch.tensor([0] * 9 + [1])
+    assert measured(outputs, targets).value == 0.5
+    assert ticketkit.resolve("evaluator", "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "words"),
+    [
+        (torch.zeros(1, 3), torch.tensor([3]), "3"),
+        (torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), r"\(batch, classes\)"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    outputs: torch.Tensor, targets: torch.Tensor, words: str
+) -> None:
+    with pytest.raises(ticketkit.EvaluationError, match=words):
+        measured(outputs, targets)
+
+
+def test_no_sample_is_no_measure() -> None:
+    with pytest.raises(ticketkit.EvaluationError, match="no sample"):
+        PerClassAccuracy().start().compute()
