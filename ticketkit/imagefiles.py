@@ -55,11 +55,11 @@ class ImageFiles(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 
 def digest_of_files(root: Path, entries: Iterable[tuple[str, str]]) -> str:
     """A SHA-256 of names below `root`, of what is told of each, and of the files' sizes."""
-    digest = hashlib.sha256()
+    digest, folder = hashlib.sha256(), os.fspath(root)  # a Path each costs 20 µs
     for index, (name, told) in enumerate(entries):
         try:
-            size = (root / name).stat().st_size
-        except OSError as error:
+            size = os.stat(f"{folder}{os.sep}{name}").st_size  # noqa: PTH116
+        except (OSError, ValueError) as error:  # a name may be none
             path = printable(str(root / name))
             raise InputError(f"picture {index}, {path}: {_why(error)}") from None
         digest.update(os.fsencode(f"{name}\0{told}\0{size}\n"))

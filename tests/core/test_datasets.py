@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from tests.core import broken
-from ticketkit import InputError, Pictures, PluginError
+from ticketkit import ImageFiles, InputError, Pictures, PluginError, UsageError
 from ticketkit.datasets import data_of
 
 
@@ -145,3 +146,51 @@ def test_splits_that_fail_are_blamed_on_the_task() -> None:
 def test_floating_pictures_at_the_ends_of_the_range_pass() -> None:
     ends = torch.tensor([[[0.0, 1.0]]])
     assert data_of(Given(train=[(ends, 0)], test=[(ends, 1)])).shape == (1, 1, 2)
+
+
+def test_data_is_downloaded_where_it_was_asked_for_and_only_there(tmp_path: Path) -> None:
+    class Fetches(broken.Task):
+        fetched: Path | None = None
+
+        def download(self, root: Path | None) -> None:
+            self.fetched = root
+
+    task = Fetches()
+    data_of(task, tmp_path)
+    assert task.fetched is None
+    data_of(task, tmp_path, download=True)
+    assert task.fetched == tmp_path
+
+
+def test_a_task_that_downloads_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="task 'bright' downloads nothing: --data names"):
+        data_of(broken.Task(), tmp_path, download=True)
+
+
+def test_a_download_that_fails_is_blamed_on_the_task(tmp_path: Path) -> None:
+    class Fails(broken.Task):
+        def download(self, root: Path | None) -> None:
+            raise KeyError("x")
+
+    with pytest.raises(PluginError, match="failed: KeyError"):
+        data_of(Fails(), tmp_path, download=True)
+
+
+def test_classes_may_be_counted_in_the_data(tmp_path: Path) -> None:
+    class Counts(broken.Task):
+        def classes_in(self, root: Path | None) -> int:
+            return len(root.name) if root else 2
+
+    assert data_of(Counts(), tmp_path / "five5").classes == 5
+    assert data_of(broken.Task()).classes == 2
+    with pytest.raises(PluginError, match="classes is a whole number, 2 or more, found 1"):
+        data_of(Counts(), tmp_path / "1")
+
+
+def test_every_target_of_files_is_looked_at(tmp_path: Path) -> None:
+    from tests.plugins.tasks.real_files import photos
+
+    photos(tmp_path, ["a.jpg", "b.jpg"])
+    late = ImageFiles(tmp_path, ["a.jpg", "b.jpg"], [0, 2], 3)
+    good = ImageFiles(tmp_path, ["a.jpg", "b.jpg"], [0, 1], 3)
+    assert "item 1 of test: targets are 0 to 1, found 2" in refused(Given(train=good, test=late))

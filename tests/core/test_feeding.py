@@ -114,6 +114,38 @@ def test_a_callers_loader_shuffles_by_seed_and_epoch() -> None:
     assert targets(LoaderFeed(loader, 2), 0) != first
 
 
+class Breaks(Dataset[Any]):
+    """A data set with an item that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 5:
+            raise self.error
+        return torch.zeros(1, 2, 2), 0
+
+
+# Fault row 46
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InputError("picture 5, a.png: no such file"), "picture 5, a.png: no such file"),
+        (OSError("one\ntwo"), r"the data failed in epoch 1: OSError: one\\ntwo"),
+    ],
+)
+def test_data_that_breaks_is_a_line_from_a_worker_too(
+    workers: int, error: Exception, told: str
+) -> None:
+    feed = Feed(Breaks(error), schedule(), 0, ONE, workers=workers)
+    with pytest.raises(InputError, match=f"^{told}$"):
+        list(feed.epoch(0))
+
+
 def test_a_list_of_batches_is_a_loader() -> None:
     batches = [(torch.zeros(2, 1), torch.tensor([0, 1])), (torch.ones(2, 1), torch.tensor([2, 3]))]
     feed = feed_of(batches, schedule(), 0, ONE)

@@ -137,3 +137,8 @@ def test_the_digest_does_not_depend_on_where_the_folder_is(folder: Path, tmp_pat
 def test_the_digest_misses_what_is_missing(folder: Path) -> None:
     with pytest.raises(InputError, match=r"^picture 1, .*/none\.png: no such file$"):
         files(folder, "grey.png", "none.png").digest()
+    for name in ("a\0b.png", "\ud800.png"):
+        with pytest.raises(InputError, match=r"^picture 0, .*png: cannot be read: "):
+            files(folder, name).digest()
+        with pytest.raises(InputError, match=r"^picture 0, .*png: cannot be read: "):
+            files(folder, name)[0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.data import TensorDataset
 
 from tests.core.networks import pictures
+from ticketkit import InputError
 from ticketkit.stacking import fetched, pixels, stacked
 
 
@@ -25,3 +27,11 @@ def test_bytes_become_pixels_from_0_to_1() -> None:
     assert pixels(images).tolist() == torch.tensor([0.0, 0.2, 1.0]).tolist()
     floating = torch.tensor([0.5])
     assert pixels(floating) is floating
+
+
+def test_pictures_of_different_shapes_are_told_with_the_way_out() -> None:
+    samples = [(torch.zeros(3, 4, 5), 0), (torch.zeros(3, 4, 5), 1), (torch.zeros(3, 5, 4), 0)]
+    told = r"pictures differ in shape, \(3, 4, 5\) and \(3, 5, 4\): give a schedule that crops them"
+    with pytest.raises(InputError, match=told):
+        stacked(samples)
+    assert stacked(samples[:2])[0].shape == (2, 3, 4, 5)
