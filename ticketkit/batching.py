@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def pairs(batches: Batches) -> Iterator[tuple[Any, Any]]:
 
 
 PIXELS = 2**22
-"""How many pixels the pictures of one batch of a data set have, about, at most."""
+"""How many pixels the pictures of a batch of a data set have at most, unless one alone has more."""
 
 
 def batches_of(data: Dataset | Batches, size: int, least: int = 1) -> Iterator[Batch]:
@@ -70,29 +70,21 @@ def _iterable(data: Any) -> Any:
 
 
 def _of_set(data: Any, size: int, least: int) -> Iterator[Batch]:
-    count = len(data)
-    size = max(1, min(size, PIXELS // _pixels(data)))
-    parts = max(1, min(-(-count // size), count // least))
-    for indices in np.array_split(np.arange(count), parts):
-        if len(indices):
-            yield from _stacked(data, indices.tolist())
+    indices: Sequence[int] = range(len(data))
+    first = _stacked(data, indices[:1], size, least) if indices else ()
+    for part in _parted(indices, _fitting(first, size), least):
+        yield from _stacked(data, part, size, least)
 
 
-def _pixels(data: Any) -> int:
-    """How many pixels the first picture of a data set has; 1 where that cannot be told."""
-    for inputs, _ in _stacked(data, [0]) if len(data) else ():
-        if isinstance(inputs, torch.Tensor) and inputs.dim() == 4:
-            return max(1, math.prod(inputs.shape[-2:]))
-    return 1
-
-
-def _stacked(data: Any, indices: list[int]) -> list[Batch]:
-    """The samples at these places: one batch, or one for each run of pictures of one shape."""
+def _stacked(data: Any, indices: Sequence[int], size: int, least: int) -> list[Batch]:
+    """The samples at these places: one batch, or some for each run of pictures of one shape."""
     try:
         samples = fetched(data, indices)
         if isinstance(samples, tuple):
             return [stacked(samples)]
-        return [stacked(list(run)) for _, run in itertools.groupby(samples, _shape)]
+        runs = [list(run) for _, run in itertools.groupby(samples, _shape)]
+        parts = (_parted(run, _fitting(run, size), least) for run in runs)
+        return [stacked(part) for part in itertools.chain(*parts)]
     except TicketkitError:
         raise
     except Exception as error:
@@ -100,8 +92,23 @@ def _stacked(data: Any, indices: list[int]) -> list[Batch]:
         raise InputError(f"samples {indices[0]} to {indices[-1]} failed: {reason}") from error
 
 
+def _parted(items: Sequence[Any], size: int, least: int) -> Iterator[Sequence[Any]]:
+    """Near-equal parts, of `size` items at most and of `least` at least where that can be."""
+    count = len(items)
+    parts = max(1, min(-(-count // size), count // least))
+    for places in np.array_split(np.arange(count), parts):
+        if len(places):
+            yield items[places[0] : places[-1] + 1]
+
+
+def _fitting(samples: Sequence[Any], size: int) -> int:
+    """How many samples like the first of these are a batch: `size`, or what `PIXELS` allow."""
+    shape = _shape(samples[0]) if samples else ()
+    return max(1, min(size, PIXELS // max(1, math.prod(shape[-2:])))) if len(shape) > 2 else size
+
+
 def _shape(sample: Any) -> Any:
-    return getattr(sample[0], "shape", None)
+    return getattr(sample[0], "shape", ())
 
 
 def _read(batches: Batches) -> Iterator[Any]:

@@ -148,6 +148,16 @@ def test_large_pictures_come_in_small_batches() -> None:
     assert [len(inputs) for inputs, _ in batches_of(large, 2)] == [2, 2, 2, 2, 1]
 
 
+def test_large_pictures_behind_a_small_one_come_in_small_batches_too() -> None:
+    class Growing(Samples):
+        def __getitem__(self, index: int) -> Any:
+            return torch.zeros(1, *((1024, 1024) if index else (8, 8))), index
+
+    found = list(batches_of(Growing(10), 256, least=2))
+    assert [len(inputs) for inputs, _ in found] == [1, 3, 3, 3]
+    assert torch.cat([targets for _, targets in found]).tolist() == list(range(10))
+
+
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(ticketkit.UsageError, match="one sample or more, found 0"):
         list(batches_of(Stacked(3), 0))

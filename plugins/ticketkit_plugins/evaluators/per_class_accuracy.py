@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import ticketkit
@@ -15,7 +16,11 @@ class PerClassAccuracy(ticketkit.Evaluator):
     """The mean over classes of the share of a class's samples whose highest output is theirs.
 
     Outputs are (batch, classes), targets (batch,). Of equal outputs the first one counts. A class
-    without samples has no part in the mean; there is no interval.
+    without samples has no part in the mean.
+
+    The interval is the normal one of a stratified mean, for samples drawn class by class. Each
+    class's variance is that of its share after one success and one failure more (Laplace's rule of
+    succession): a class of which all, or none, are right is not taken to be certain.
     """
 
     name = "per-class-accuracy"
@@ -48,7 +53,11 @@ class _Counts:
         if self.counts is None or not self.n:
             raise ticketkit.EvaluationError("per-class-accuracy: there is no sample to measure")
         occurring = self.counts[self.counts.any(1)].double()
-        return ticketkit.Estimate((occurring[:, 1] / occurring.sum(1)).mean().item(), self.n)
+        right, sizes = occurring[:, 1], occurring.sum(1)
+        mean, smooth = (right / sizes).mean().item(), (right + 1) / (sizes + 2)
+        variance = (smooth * (1 - smooth) / sizes).sum().item() / len(sizes) ** 2
+        half = NormalDist().inv_cdf(0.975) * variance**0.5
+        return ticketkit.Estimate(mean, self.n, max(0.0, mean - half), min(1.0, mean + half))
 
 
 @ticketkit.hookimpl

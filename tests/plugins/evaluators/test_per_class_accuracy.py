@@ -33,7 +33,10 @@ def test_it_is_torchmetrics_and_scikit_learns_whatever_the_batches(
     occurring = np.unique(targets.numpy())
     theirs = recall_score(targets, outputs.argmax(1), labels=occurring, average="macro")
     assert found.value == pytest.approx(theirs)
-    assert (found.n, found.low, found.high) == (count, None, None)
+    assert found.n == count
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
     if len(occurring) == classes:
         macro = MulticlassAccuracy(classes, average="macro")
         assert found.value == pytest.approx(macro(outputs, targets).item(), abs=1e-6)
@@ -43,7 +46,32 @@ def test_a_rare_class_counts_as_much_as_a_common_one() -> None:
     outputs = torch.eye(2)[[0] * 10]
     targets = torch.tensor([0] * 9 + [1])
     assert measured(outputs, targets).value == 0.5
-    assert ticketkit.resolve("evaluator", "accuracy")
+
+
+def test_a_class_of_one_right_sample_is_not_certain() -> None:
+    found = measured(torch.eye(3), torch.arange(3))
+    # Each share counts as 2 of 3, with variance 2/9 over one sample.
+    assert found.value == found.high == 1
+    assert found.low == pytest.approx(1 - 1.959964 * (3 * 2 / 9) ** 0.5 / 3)
+
+
+@pytest.mark.parametrize(
+    ("classes", "size", "share"), [(10, 5, 0.9), (37, 100, 0.93), (100, 33, 0.98), (10, 20, 0.5)]
+)
+def test_its_interval_covers_the_truth_in_95_of_100_cases(
+    classes: int, size: int, share: float
+) -> None:
+    lots = np.random.default_rng(0)
+    shares = np.clip(lots.normal(share, 0.02, classes), 0, 1)
+    targets = torch.arange(classes).repeat_interleave(size)
+    covered = 0
+    for _ in range(400):
+        right = torch.from_numpy(lots.random(len(targets)) < np.repeat(shares, size))
+        answers = torch.where(right, targets, (targets + 1) % classes)
+        outputs = torch.nn.functional.one_hot(answers, classes).float()
+        found = measured(outputs, targets, len(targets))
+        covered += found.low <= shares.mean() <= found.high  # type: ignore[operator]
+    assert covered >= 0.93 * 400  # of 0.95, less twice what chance may cost
 
 
 @pytest.mark.parametrize(
