@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ def optimizer_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
         for parameters, decay in ((decayed, schedule.weight_decay), (spared, 0.0))
         if parameters
     ]
-    wanted = {"momentum": schedule.momentum, "nesterov": schedule.nesterov}
+    wanted: dict[str, Any] = {"momentum": schedule.momentum, "nesterov": schedule.nesterov}
     options = {name: value for name, value in wanted.items() if name in known}
     try:
         return kind(groups, lr=schedule.lr, **options)  # type: ignore[call-arg]

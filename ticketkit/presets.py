@@ -143,8 +143,10 @@ def _preset(name: str, stage: Stage, task: str, segmentation: bool, count: int) 
         return _small(stage, segmentation, count)
     base = _PAPER[stage]
     if segmentation:
-        scores = {"lr": base.lr, "weight_decay": base.weight_decay} if stage == "mask" else {}
-        base = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm, **scores)
+        scenes = replace(_PAPER_SEGMENTATION, batchnorm=base.batchnorm)
+        if stage == "mask":
+            scenes = replace(scenes, lr=base.lr, weight_decay=base.weight_decay)
+        base = scenes
     if name == "salman" and stage != "pretrain":
         base = replace(base, weight_decay=5e-4)
         if stage == "finetune" and task in _FAST:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, hold, startup, stream
+from tests.benchmarks import attack, draw, encode, hold, learn, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -33,6 +33,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "B3": encode.time_rows,
     "C1": hold.step_rows,
     "C2": hold.kept_rows,
+    "C3": learn.step_rows,
     "D1": attack.pgd_rows,
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,

@@ -96,6 +96,8 @@ def test_outputs_and_gradients_are_those_of_a_mask_by_hand(scheme: Any) -> None:
             summed[place] = of_m[where].sum()
         torch.testing.assert_close(score.grad, score.detach().sign() * summed)
     for one, other in zip(job.network.fc.parameters(), hand.fc.parameters(), strict=True):  # type: ignore[union-attr]
+        assert one.grad is not None
+        assert other.grad is not None
         assert torch.equal(one.grad, other.grad)
 
 
@@ -164,7 +166,7 @@ def test_training_changes_scores_and_head_and_nothing_else(
     policy: Any, robustifier: str | None
 ) -> None:
     model = Named()
-    model.body[0].bias.requires_grad_(False)  # type: ignore[union-attr]
+    model.body[0].bias.requires_grad_(False)
     before = copy.deepcopy(model)
     job = Learner(model)
     with job.learning() as learned:
@@ -235,7 +237,7 @@ def test_weights_in_another_layout_dtype_and_precision_are_masked_alike() -> Non
     for last in (False, True):
         job = learner("kernel")
         if last:
-            job.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            job.network.to(memory_format=torch.channels_last)
         with job.learning() as learned:
             loss = cross_entropy(learned(inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
