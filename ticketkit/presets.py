@@ -93,7 +93,13 @@ _SMALL = {
     "linear": Schedule(solver="newton", batchnorm="recalibrate"),
     # SGD hardly moves scores that begin in the order of the weights.
     "mask": Schedule(
-        epochs=60, batch=64, optimizer="adam", lr=0.003, weight_decay=0.0, decay="cosine"
+        epochs=60,
+        batch=64,
+        optimizer="adam",
+        lr=0.003,
+        weight_decay=0.0,
+        decay="cosine",
+        augment="shift",
     ),
 }
 _SMALL["upstream"] = replace(_SMALL["pretrain"], epochs=2)

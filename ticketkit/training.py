@@ -52,14 +52,14 @@ def fit(
     save_every: float = 60.0,
     report: Report | None = None,
 ) -> Fitted:
-    """Train a network in place: its parameters that require gradients, by SGD.
+    """Train a network in place: its parameters that require gradients, by the schedule's optimizer.
 
     `data` is a map-style torch Dataset of (picture, target), or an iterable of (inputs, targets)
     with a length, such as a DataLoader, which shuffles and augments by itself. Pictures are in
     [0, 1], or bytes; see `ticketkit.normalised`. `loss(outputs, targets)` is a scalar, by default
     the cross-entropy. `schedule` is a spec such as `"small:epochs=4"`, of a preset for the stage
-    `"pretrain"`, `"finetune"` or `"linear"`, or a `Schedule`. A `mask` is held: removed weights are
-    +0.0 after each step. A `robustifier` perturbs the inputs of each step.
+    `"pretrain"`, `"finetune"`, `"linear"` or `"mask"`, or a `Schedule`. A `mask` is held: removed
+    weights are +0.0 after each step. A `robustifier` perturbs the inputs of each step.
 
     `run` is a folder in which the training is saved, every `save_every` seconds, at ends of epochs
     sooner, and at the end. `resume` goes on from there, to the same bits as a training that was
@@ -75,7 +75,7 @@ def fit(
     chosen = schedule_of(schedule, stage, count=count_of(data))
     if chosen.solver != "sgd":
         raise UsageError(
-            "fit trains by SGD; solver=newton is for the linear evaluation of transfer"
+            "fit trains in steps; solver=newton is for the linear evaluation of transfer"
         )
     robust = (
         None if robustifier is None else cast("Robustifier", resolve("robustifier", robustifier))

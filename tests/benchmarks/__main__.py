@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, hold, rounds, startup, stream
+from tests.benchmarks import attack, draw, encode, hold, learn, rounds, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -33,11 +33,12 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "B3": encode.time_rows,
     "C1": hold.step_rows,
     "C2": hold.kept_rows,
+    "C3": learn.step_rows,
+    "C4": rounds.overhead_rows,
     "D1": attack.pgd_rows,
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,
     "G1": startup.answer_rows,
-    "I1": rounds.overhead_rows,
 }
 
 

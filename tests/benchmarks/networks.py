@@ -80,8 +80,9 @@ def _resnet18() -> nn.Module:
 
 def _tiny() -> nn.Module:
     convolutions = [nn.Conv2d(inputs, 32, 3, padding=1) for inputs in (3, 32, 32)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
-    return nn.Sequential(*convolutions, *head)
+    network = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network.add_module("fc", nn.Linear(32, 10))
+    return network
 
 
 def _linears(count: int, side: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Group I: what a round of iterative pruning costs beside its training."""
+"""C4: what a round of iterative pruning costs beside its training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEPS, _ROUNDS = 4, 3
 
 
 def overhead_rows(scale: Scale) -> Iterator[Result]:
-    """I1: selecting, rewinding and saving, against so short a training, in a run on disk."""
+    """C4: selecting, rewinding and saving, against so short a training, in a run on disk."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, scale.batch, dtype=torch.uint8, generator=generator)
     data = ticketkit.Pictures(images, torch.randint(10, scale.batch[:1], generator=generator))
@@ -51,4 +51,4 @@ def overhead_rows(scale: Scale) -> Iterator[Result]:
         taken = time.perf_counter() - start
     ours, floor = (1e3 * each / rounds for each in (taken - training, training))
     what = f"round of imp beside {steps} steps of {scale.trained}"
-    yield Line("I1", what, ours, floor, "ms", ours / floor, 0.05, sign="%")
+    yield Line("C4", what, ours, floor, "ms", ours / floor, 0.05, sign="%")

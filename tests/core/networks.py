@@ -53,3 +53,25 @@ def same_bits(one: nn.Module, other: nn.Module) -> bool:
         a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes()
         for a, b in zip(ours.values(), theirs.values(), strict=True)
     )
+
+
+class Mixed(nn.Module):
+    """Convolutions of several kinds, a linear layer and a head; 4 x 6 x 6 pictures."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.first = nn.Conv2d(4, 6, 3, padding=1)
+            self.norm = nn.BatchNorm2d(6)
+            self.grouped = nn.Conv2d(6, 8, 2, groups=2)
+            self.wider = nn.ConvTranspose2d(8, 12, 2, stride=2, groups=2)
+            self.linear = nn.Linear(48, 16)
+            self.fc = nn.Linear(16, 3)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found = self.norm(self.first(pictures)).relu()
+        found = self.wider(self.grouped(found).relu()).relu()
+        pooled = nn.functional.adaptive_avg_pool2d(found, 2).flatten(1)
+        scores: torch.Tensor = self.fc(self.linear(pooled).relu())
+        return scores

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from torch import nn
 
 import ticketkit
 from tests.core.networks import Named, network, pictures
+from tests.learners import Learner
 from ticketkit import sharing
+from ticketkit.digests import digest_of_mask
 from ticketkit.distributed import session
 from ticketkit.errors import TicketkitError, UsageError
 from ticketkit.mask import Mask
@@ -147,6 +150,15 @@ def trained() -> Iterator[tuple[str, object]]:
     yield "other masks", raised(lambda: fit(plain(), mask=ours))
     yield "other seeds", raised(lambda: fit(plain(), seed=RANK))
     yield "too few", raised(lambda: ticketkit.fit(plain(), pictures(1), schedule=SCHEDULE))
+
+
+def learned() -> Iterator[tuple[str, object]]:
+    """A mask that is learned, from the scores of the leading process."""
+    job = Learner(Named(), "kernel", 0.5)
+    with job.learning(job.random_scores(RANK)) as model:
+        model.mask()  # of what is then replaced
+        fit(model, schedule=replace(SCHEDULE, optimizer="adam"), robustifier=ATTACK)
+        yield "learned", [digest(model), digest_of_mask(model.mask()), model.mask().kept]
 
 
 ATTACK = "pgd:norm=l2,eps=0.3,steps=2"

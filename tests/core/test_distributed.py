@@ -33,7 +33,7 @@ def found_in(folder: Path, size: int = 2) -> Found:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What each of two processes found in all scenes."""
     folder = tmp_path_factory.mktemp("two")
-    ranks = play(folder, "shared", "drawn", "trained", "resumed", "rounds")
+    ranks = play(folder, "shared", "drawn", "trained", "learned", "resumed", "rounds")
     assert ranks == [Rank(0, "", "")] * 2
     return found_in(folder)
 
@@ -118,6 +118,12 @@ def test_a_held_mask_keeps_its_zeros_in_all_and_all_end_in_the_same_bits(
     (one, revived), (other, revived_there) = (each[f"held, {robustifier}"] for each in found)
     assert one == other
     assert revived == revived_there == 0
+
+
+def test_a_mask_that_is_learned_is_the_same_in_all(found: Found) -> None:
+    first, second = (each["learned"] for each in found)
+    assert first == second
+    assert first[2] == 36
 
 
 def test_a_linear_evaluation_is_the_same_as_alone(found: Found) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from ticketkit.errors import UsageError
 from ticketkit.options import written
-from ticketkit.presets import schedule_of
+from ticketkit.presets import Stage, schedule_of
 from ticketkit.schedules import Schedule
 
 
@@ -46,6 +47,29 @@ def test_small_solves_a_linear_evaluation_and_trains_the_head_of_a_segmenter() -
     assert (found.solver, found.batchnorm) == ("sgd", "recalibrate")
 
 
+def test_paper_trains_scores_as_hidden_networks_are() -> None:
+    # METHODS 4: SGD 0.1, momentum 0.9, weight decay 5e-4, batch 256, 160 epochs.
+    found = schedule_of("paper", "mask")
+    assert (found.optimizer, found.lr, found.momentum, found.weight_decay) == (
+        "sgd",
+        0.1,
+        0.9,
+        5e-4,
+    )
+    assert (found.epochs, found.batch, found.decay, found.size) == (160, 256, "cosine", 224)
+    assert schedule_of("salman", "mask") == found
+    scenes = schedule_of("paper", "mask", segmentation=True)
+    assert (scenes.steps, scenes.lr, scenes.weight_decay) == (30_000, 0.1, 5e-4)
+
+
+@pytest.mark.parametrize("segmentation", [False, True])
+def test_small_trains_scores_by_adam(segmentation: bool) -> None:
+    for count in (100, 500):
+        found = schedule_of("small", "mask", count=count, segmentation=segmentation)
+        assert (found.optimizer, found.lr, found.weight_decay) == ("adam", 0.003, 0.0)
+        assert (found.epochs, found.batch, found.batchnorm) == (60, 64, "train")
+
+
 def test_what_differs_from_a_preset_is_written_behind_it() -> None:
     found = schedule_of("paper:lr=1/50,batch=8", "finetune")
     assert found == replace(schedule_of("paper", "finetune"), lr=0.02, batch=8)
@@ -72,7 +96,7 @@ def test_a_linear_evaluation_by_steps_is_a_spec_too() -> None:
 
 
 def test_a_schedule_written_out_is_the_same_schedule() -> None:
-    for stage in ("pretrain", "finetune", "linear"):
+    for stage in get_args(Stage):
         for preset in ("paper", "salman", "small"):
             found = schedule_of(preset, stage)
             assert schedule_of(f"small:{written(found)}", "pretrain") == found
@@ -91,6 +115,9 @@ def test_a_schedule_stands_for_itself() -> None:
         ("paper:epochs=many", "epochs is a whole number, found 'many'"),
         ("paper:epochs=0", "found epochs=0, steps=0"),
         ("small:decay=linear", "decay is one of steps, cosine, found 'linear'"),
+        ("small:optimizer=adm", "unknown optimizer 'adm'; choose from adadelta, "),
+        ("small:optimizer=lbfgs", "optimizer LBFGS cannot train here: it evaluates the loss"),
+        (Schedule(epochs=1, optimizer="no"), "unknown optimizer 'no'; choose from"),
         (3, "a schedule is a spec string such as 'paper:lr=0.01' or a ticketkit.Schedule, found 3"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,13 +25,15 @@ def columns(dtype: type) -> st.SearchStrategy[list[np.ndarray[Any, Any]]]:
     return st.lists(arrays, min_size=1, max_size=5).filter(lambda a: sum(map(len, a)) > 0)
 
 
+@pytest.mark.parametrize("few", [0, radix._FEW])
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-def test_the_kth_highest_is_that_of_a_sort(dtype: type, data: st.DataObject) -> None:
+def test_the_kth_highest_is_that_of_a_sort(dtype: type, few: int, data: st.DataObject) -> None:
     found = data.draw(columns(dtype))
     ranked = np.sort(np.concatenate(found))[::-1]
     k = data.draw(st.integers(1, len(ranked)))
-    highest = kth_highest(found, k)
+    with mock.patch.object(radix, "_FEW", few):
+        highest = kth_highest(found, k)
     assert highest.dtype == dtype
     assert highest == ranked[k - 1]
 
@@ -47,6 +50,7 @@ def test_keys_are_in_the_order_of_the_numbers(dtype: type, data: st.DataObject) 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_long_columns_are_read_in_pieces(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radix, "_BATCH", 64)
+    monkeypatch.setattr(radix, "_FEW", 0)
     generator = np.random.default_rng(0)
     lengths = (1, 200, 0, 63, 64, 1000)
     found: list[Any] = [generator.standard_normal(n).astype(dtype) for n in lengths]

@@ -24,6 +24,7 @@ from ticketkit.errors import InputError, PluginError, Stopped, TrainingError, Us
 from ticketkit.schedules import Schedule
 from ticketkit.seeds import order, seed_of
 
+OTHERS = ("adam", "AdamW", "adafactor", "rmsprop", "nadam", "asgd", "rprop")
 SHORT = Schedule(epochs=3, batch=16, lr=0.05, momentum=0.9, augment="shift", ramp=0.5)
 
 
@@ -130,6 +131,7 @@ def test_a_held_ticket_keeps_its_zeros(robustifier: str | None) -> None:
         {"schedule": replace(SHORT, batchnorm="recalibrate")},
         {"schedule": replace(SHORT, epochs=0, steps=9, decay="cosine")},
         {"schedule": replace(SHORT, precision="bf16")},
+        *({"schedule": replace(SHORT, optimizer=each, lr=0.003)} for each in OTHERS),
     ],
     ids=str,
 )
@@ -305,7 +307,7 @@ def test_where_memory_ends_a_smaller_batch_is_advised() -> None:
     ("options", "error", "message"),
     [
         ({"schedule": "small:epochs=0"}, UsageError, "found epochs=0, steps=0"),
-        ({"stage": "linear", "schedule": "small"}, UsageError, "fit trains by SGD"),
+        ({"stage": "linear", "schedule": "small"}, UsageError, "fit trains in steps"),
         ({"robustifier": "pdg"}, UsageError, "did you mean 'pgd'?"),
         ({"loss": lambda outputs, targets: outputs}, UsageError, "the loss is no scalar: found a"),
         (
