@@ -42,10 +42,11 @@ def recalibrate(model: torch.nn.Module, data: Dataset | Batches, *, batch: int =
 
     They become the mean, over the batches of `data` (see `evaluate`), of each batch's mean and
     unbiased variance, as torch's own with momentum None do; `num_batches_tracked` counts those
-    batches. A data set's batches have nearly the same size, `batch` at most, so none has a single
-    picture, which InputError refuses; they are in an order of their own, as data may be sorted by
-    class. Weights and modes stay; so do all statistics where
-    something fails, and those of a BatchNorm that tracks none or is not run.
+    batches. A data set's batches have nearly the same size, `batch` at most and fewer where
+    pictures are large, so none has a single picture, which InputError refuses, as pictures of
+    different shapes may have. They are in an order of their own, as data may be sorted by class.
+    Weights and modes stay; so do all statistics where something fails, and those of a BatchNorm
+    that tracks none or is not run.
     """
     if batch < 2:
         raise UsageError(f"BatchNorm needs two or more pictures in a batch, found batch={batch}")
@@ -90,9 +91,13 @@ def _run(model: torch.nn.Module, data: Dataset | Batches, batch: int) -> None:
         data = Subset(data, order(0, 0, count).tolist())  # type: ignore[arg-type]
     for inputs, _ in batches_of(data, batch, least=2):
         if len(inputs) < 2:
+            others = (
+                ", as others differ in shape: give a schedule that crops them, such as paper or "
+                "small:augment=crop,size=64"
+            )
             raise InputError(
-                f"BatchNorm needs two or more pictures in a batch: sample {first} "
-                "is alone in its own"
+                f"BatchNorm needs two or more pictures in a batch: sample {first} is alone in its "
+                f"own{others if count > 1 else ''}"
             )
         forward(model, inputs, first)
         first += len(inputs)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ticketkit.errors import InputError, printable
+from ticketkit.files import sha256
 from ticketkit.imagefiles import decoded, digest_of_files
 from ticketkit.losses import IGNORED
 
@@ -49,5 +50,7 @@ class ImageMaps(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return picture, found[0]
 
     def digest(self) -> str:
-        """A SHA-256 of all names and of the sizes of the pictures: not of the files' content."""
-        return digest_of_files(self.root, self.pairs)
+        """A SHA-256 of all names and of the files' sizes: not of their content."""
+        swapped = [(name, picture) for picture, name in self.pairs]
+        both = (digest_of_files(self.root, entries) for entries in (self.pairs, swapped))
+        return sha256("".join(both).encode())

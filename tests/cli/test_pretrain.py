@@ -76,7 +76,8 @@ def test_results_go_to_standard_output_and_words_to_standard_error(pretrain: Cli
     assert lines[:2] == [NETWORK, "on glyphs:size=8,count=200,seed=0"]
     assert lines[2].startswith("robustifier pgd:norm=linf,eps=")
     assert lines[3] == "200 training and 50 test pictures"
-    assert [line[:20].strip() for line in lines[6:8]] == ["accuracy", "adversarial accuracy"]
+    measures = ["accuracy", "per-class-accuracy", "adversarial accuracy"]
+    assert [line[:20].strip() for line in lines[6:9]] == measures
     assert lines[-2:] == ["run r", "wrote m.safetensors"]
     assert max(len(line) for line in lines if "eps=" not in line) <= 80
     quiet = pretrain("--resume", "--quiet", robustifier="pgd:steps=1", run="r")

@@ -99,9 +99,10 @@ def test_results_go_to_standard_output_and_words_to_standard_error(transfer: Cli
     assert re.fullmatch(rf"{NETWORK} at sparsity 0\.79\d{{4}}, finetune", lines[0])
     assert lines[1] == f"on {TASK_IN_FULL}, natural"
     assert lines[2] == "50 training and 1,747 test pictures"
-    assert [line[:20].strip() for line in lines[5:7]] == ["accuracy", "adversarial accuracy"]
-    assert re.fullmatch(r"[\d,]+ weights are removed, 0 of them not zero", lines[9])
-    assert lines[10:] == ["run r", "wrote d.safetensors"]
+    measures = ["accuracy", "per-class-accuracy", "adversarial accuracy"]
+    assert [line[:20].strip() for line in lines[5:8]] == measures
+    assert re.fullmatch(r"[\d,]+ weights are removed, 0 of them not zero", lines[10])
+    assert lines[11:] == ["run r", "wrote d.safetensors"]
     assert max(len(line) for line in lines if "eps=" not in line) <= 80, lines
     assert transfer("--resume", "--quiet", run="r") == Result(0, "", "")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 import ticketkit
 from ticketkit.batchnorm import frozen_statistics
@@ -123,6 +123,16 @@ def single() -> Any:
     return [data(3)[:], data(1)[:]]
 
 
+class Odd(Dataset[Any]):
+    """Pictures of which no two have one shape."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.ones(2, 6, 6 + index), 0
+
+
 def nan() -> Any:
     return TensorDataset(torch.full((4, 2, 6, 6), torch.nan), torch.zeros(4))
 
@@ -130,8 +140,9 @@ def nan() -> Any:
 @pytest.mark.parametrize(
     ("given", "options", "told"),
     [
-        (data(1), {}, "two or more pictures in a batch: sample 0 is alone in its own"),
-        (single(), {}, "two or more pictures in a batch: sample 3 is alone in its own"),
+        (data(1), {}, "two or more pictures in a batch: sample 0 is alone in its own$"),
+        (single(), {}, "two or more pictures in a batch: sample 3 is alone in its own$"),
+        (Odd(), {}, "sample 0 is alone in its own, as others differ in shape: give a schedule"),
         (data(9), {"batch": 1}, "two or more pictures in a batch, found batch=1"),
         (nan(), {}, "the statistics of 1, 4, 7 are NaN or infinite on this data"),
         ([data(3)[:], (torch.ones(3, 1, 6, 6), None)], {}, "samples 3 to 5: the network does not"),

@@ -134,3 +134,22 @@ def test_another_list_of_files_is_another_digest(root: Path) -> None:
     path = root / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
     path.write_text("2007_0\n2007_1\n")
     assert Voc().splits(root)["train"].digest() != before
+
+
+def test_another_map_is_another_digest_and_a_missing_one_is_told(root: Path) -> None:
+    path = root / "VOCdevkit/VOC2012/SegmentationClass/2007_1.png"
+    train = Voc().splits(root)["train"]
+    before = train.digest()
+    Image.fromarray(np.zeros((26, 20), np.uint8)).save(path)
+    assert train.digest() != before
+    path.unlink()
+    with pytest.raises(ticketkit.InputError, match=r"picture 1, .*/2007_1\.png: no such file"):
+        train.digest()
+
+
+def test_a_schedule_that_does_not_crop_is_refused_in_a_line(root: Path) -> None:
+    train = data_of(Voc(), root).train
+    model = network_of("fcn_resnet10:width=8,stem=small", 21)
+    for rest in ("", ",batchnorm=recalibrate,augment=none"):
+        with pytest.raises(ticketkit.InputError, match=r"differ in shape.* a schedule that crops"):
+            ticketkit.fit(model, train, schedule=f"small:epochs=1{rest}", stage="finetune")
