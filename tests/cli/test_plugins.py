@@ -71,7 +71,8 @@ def test_our_own_plugins_are_listed(cli: Cli) -> None:
     lines = result.out.splitlines()
     assert lines[0].split() == ["plugin", "distribution", "version", "state", "parts"]
     version = ticketkit.__version__
-    assert f"row           ticketkit     {version}    loaded  scheme row" in lines
+    row = ["row", "ticketkit", version, "loaded", "scheme", "row"]
+    assert row in [line.split() for line in lines]
     assert len(lines) == 1 + len(ticketkit.catalogue().plugins)
 
 
@@ -132,7 +133,7 @@ def test_other_commands_tell_each_failure_in_one_line_and_go_on(broken: Path) ->
 def test_a_part_that_is_missing_names_the_plugins_that_failed(broken: Path) -> None:
     done = ticketkit_with(broken, "parts", "late")
     assert done.returncode == 2
-    assert "no part is named 'late'; choose from accuracy, channel, " in done.stderr
+    assert "no part is named 'late'; choose from accuracy, " in done.stderr
     assert "plug_late (plug-late 0.3): KeyError: 'late'" in done.stderr
 
 

@@ -137,7 +137,7 @@ def test_a_finished_run_says_the_same_again_and_writes_the_output_late(
             "solver=newton is for a linear evaluation, natural .* solver=sgd, and epochs",
         ),
         ({"robustifier": "pgd:eps=-1"}, 2, "eps is a finite number of 0 or more, found -1.0"),
-        ({"task": "digts"}, 2, "unknown task 'digts'; .* did you mean 'digits'?"),
+        ({"task": "digts"}, 2, "unknown task 'digts'; .* did you mean 'digits' .*"),
         (
             {"task": "digits:labels=0"},
             2,
