@@ -29,6 +29,12 @@ def download_set(
     folder = data_folder(root)
     if all((folder / name).exists() for name in names):
         return
+    for name in names:
+        if (whole := folder / Path(name).parts[0]).is_dir():
+            raise OutputError(
+                f"{task.name} could not be downloaded: {printable(str(whole))} is there already, "
+                f"without {printable(name)}; --data names another folder"
+            )
     place = folder / task.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
