@@ -22,7 +22,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ticketkit.pruning import Request
+from ticketkit.request import Request
 
 FORMS = ["safetensors", "zip", "legacy", "wrapped-zip", "wrapped-legacy"]
 

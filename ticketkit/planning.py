@@ -7,7 +7,8 @@ from typing import Any
 from ticketkit.checkpoint import open_checkpoint
 from ticketkit.outputs import there_already
 from ticketkit.prunable import cannot_rank, natural, survey
-from ticketkit.pruning import Request, check_request, described
+from ticketkit.pruning import described
+from ticketkit.request import Request, check_request
 from ticketkit.tensorfile import DTYPES, itemsize
 
 

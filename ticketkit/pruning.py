@@ -5,95 +5,24 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.describe import notes_on, ticket_document
-from ticketkit.errors import UsageError, WeightsError, printable, some
+from ticketkit.errors import WeightsError, printable, some
 from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
-from ticketkit.outputs import check_absent, check_files, reserve_pruned
+from ticketkit.outputs import check_absent, reserve_pruned
 from ticketkit.prunable import survey
+from ticketkit.request import Request, check_request
 from ticketkit.ticket import Ticket
-from ticketkit.ticketfile import check_encoding
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
     from ticketkit.distributed import World
-    from ticketkit.experiments import Experiment
     from ticketkit.loop import Report
-    from ticketkit.parts import PriorChoice
 
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `ticketkit prune` was asked for."""
-
-    input: Path
-    output: Path | None
-    """Where the pruned checkpoint goes; None for none."""
-    ticket: Path
-    sparsity: float | None
-    """None for a scheme that has one of its own."""
-    scheme: str = "unstructured"
-    criterion: str = "magnitude"
-    allocation: str | None = None
-    """None for the strategy's own."""
-    strategy: str = "omp"
-    seed: int = 0
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    allow_empty_layers: bool = False
-    checkpoint_key: str | None = None
-    force: bool = False
-    encoding: str = "packed"
-    with_values: bool = False
-    task: str | None = None
-    """The task whose data the criterion looks at, or the strategy trains on; None for none."""
-    arch: str | None = None
-    """The network's spec, for a task; None for the one in the file's metadata."""
-    data: Path | None = None
-    """The folder of the task's data; None for the user's cache folder."""
-    download: bool = False
-    """Whether data that is not there is fetched."""
-    robustifier: str | None = None
-    """What perturbs the inputs of a strategy that trains; None for natural training."""
-    fit: str | None = None
-    """The schedule of a strategy that trains; None for `small`."""
-    run: Path | None = None
-    """The folder of its run; None for one named by its content."""
-    resume: bool = False
-    prior: PriorChoice | None = None
-    """What chose the input, where a prior did: by the task, which no part needs to look at then."""
-    device: str = "auto"
-    workers: int = 0
-
-    @property
-    def outputs(self) -> tuple[Path, ...]:
-        """The files to write."""
-        return (self.ticket,) if self.output is None else (self.output, self.ticket)
-
-    def experiment(self) -> Experiment:
-        """What a strategy that trains is asked."""
-        from ticketkit.experiments import Experiment
-
-        return Experiment(
-            task=self.task or "",
-            arch=self.arch,
-            robustifier=self.robustifier,
-            fit=self.fit or "small",
-            seed=self.seed,
-            run=self.run,
-            resume=self.resume,
-            data=self.data,
-            download=self.download,
-            device=self.device,
-            workers=self.workers,
-        )
 
 
 def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
@@ -119,13 +48,13 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             ticket, told, notes = _drawn(request, chosen, checkpoint, report)
+        if request.with_values:
+            ticket = ticket.with_values(checkpoint)
         if request.resume and not request.force:
             _check_own(request, ticket)
         found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
-        if request.with_values:
-            ticket = ticket.with_values(checkpoint)
         ticket.write(ticket_place, request.encoding)
     notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
     if request.prior is not None:
@@ -144,36 +73,6 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
     }
-
-
-def check_request(request: Request) -> Parts:
-    """The parts asked for; an error for what is wrong with a request before anything is read."""
-    # The catalogue, which `apply` has no use for.
-    from ticketkit.choices import Parts
-
-    check_files(request.input, request.output, request.outputs)
-    check_encoding(request.encoding)
-    parts = (request.scheme, request.criterion, request.allocation, request.strategy)
-    chosen = Parts.resolve(*parts)
-    chosen.sparsity(request.sparsity)
-    chosen.sparsity(request.sparsity)
-    chosen.check()
-    chosen.check_task(request.task if chosen.looks or request.prior is None else None)
-    others = (request.arch, request.data, request.download)
-    if request.task is None and others != (None, None, False):
-        raise UsageError("--arch, --data and --download are for --task, the data of a part")
-    if chosen.strategy.trains:
-        request.experiment().check()
-    elif any(getattr(request, name) != getattr(Request, name) for name in _OF_TRAINING):
-        named = ", ".join(f"--{name}" for name in _OF_TRAINING)
-        raise UsageError(
-            f"strategy {request.strategy} does not train: {named} are for those that do, such as "
-            "imp"
-        )
-    return chosen
-
-
-_OF_TRAINING = ("robustifier", "fit", "run", "resume", "device", "workers")
 
 
 def _together(request: Request, chosen: Parts) -> contextlib.AbstractContextManager[World]:

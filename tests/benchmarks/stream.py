@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 import ticketkit
 from tests.benchmarks.measure import Line, Peer, Result, ratio, seconds, settle
 from tests.benchmarks.networks import SCHEMES, Scale
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 
 _BUFFER = 2**24
 _SHARDS = 4

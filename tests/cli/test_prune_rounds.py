@@ -91,6 +91,11 @@ def test_a_run_that_is_over_ends_in_the_same_files(prune: Cli, folder: Path) -> 
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == before
 
 
+def test_a_ticket_with_values_is_its_own_too(prune: Cli) -> None:
+    assert prune("--with-values", run="r").status == 0
+    assert prune("--with-values", "--resume", run="r").status == 0
+
+
 def test_a_resumed_run_replaces_nobodys_files(prune: Cli, folder: Path) -> None:
     assert prune(run="r").status == 0
     ticket = folder / "m.ticket.safetensors"

@@ -78,6 +78,7 @@ LAYERS = [
     "showing",
     "verification",
     "overlapping",
+    "request",
     "pruning",
     "applying",
     "foreign",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.samples import FORMS, load, save, save_shards, state
 from ticketkit import CheckpointError, draw, load_ticket, open_checkpoint
 from ticketkit.naming import Naming, common_prefix
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 
 WRAPPERS = ["module.", "_orig_mod.", "_fsdp_wrapped_module."]
 NAMES = ["conv.weight", "layer.0.bias", "modules.weight", "module"]

@@ -12,7 +12,8 @@ import torch
 from tests.samples import FORMS, names, request, save, state
 from ticketkit import InputError, UnreachableSparsity, UsageError, WeightsError
 from ticketkit.planning import plan
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 
 
 @pytest.mark.parametrize("form", FORMS)

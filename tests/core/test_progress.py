@@ -11,7 +11,8 @@ import pytest
 import ticketkit
 from tests.samples import save_shards, state
 from ticketkit.progress import Advance, listening, stage
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 
 
 class Listener:

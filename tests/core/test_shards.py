@@ -28,7 +28,8 @@ from tests.samples import (
 from ticketkit import CheckpointError, InputError, OutputError, UsageError
 from ticketkit.applying import apply
 from ticketkit.folders import reserve_folder
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 from ticketkit.verification import verify
 
 INDEX = "model.safetensors.index.json"

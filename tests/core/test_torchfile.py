@@ -26,7 +26,8 @@ from ticketkit.archive import form_of
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.files import reserve
 from ticketkit.loading import load
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 from ticketkit.torchfile import raw_of
 
 ZIPPED = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])

@@ -10,7 +10,8 @@ import torch
 from tests.samples import FORMS, load, save, state
 from ticketkit import MismatchError, TicketError, WeightsError, draw, load_ticket
 from ticketkit.checkpoint import open_checkpoint
-from ticketkit.pruning import Request, prune
+from ticketkit.pruning import prune
+from ticketkit.request import Request
 from ticketkit.verification import verify
 
 

@@ -106,7 +106,8 @@ def command(
         raise click.UsageError("--no-checkpoint and --output exclude each other")
     from ticketkit.distributed import leads
     from ticketkit.outputs import pruned_path, ticket_path
-    from ticketkit.pruning import Request, prune
+    from ticketkit.pruning import prune
+    from ticketkit.request import Request
 
     file, choice = chosen_file(file, prior, mode, options["task"], options["arch"])
     request = Request(
