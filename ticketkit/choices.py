@@ -80,9 +80,14 @@ class Parts:
                 raise TypeError(f"spares must return a reason or None, found {reason!r}")
         return reason
 
+    @property
+    def looks_at_data(self) -> bool:
+        """Whether a draw with these parts needs a task's data."""
+        return brings(self.criterion, "collect")
+
     def check_task(self, task: str | None) -> None:
         """Raise a `UsageError` unless a task is given just where the criterion looks at data."""
-        collects, criterion = brings(self.criterion, "collect"), spec_of(self.criterion)
+        collects, criterion = self.looks_at_data, spec_of(self.criterion)
         if collects and task is None:
             raise UsageError(
                 f"criterion {criterion} looks at data: give the task that the network was trained "

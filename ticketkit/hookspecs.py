@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Allocation,
         Criterion,
         Evaluator,
+        Prior,
         Robustifier,
         Scheme,
         Strategy,
@@ -254,4 +255,38 @@ def ticketkit_tasks() -> Iterable[type[Task]]:  # type: ignore[empty-body]
 
     Each class becomes a task of its `name`: `--task brightness`. Data of other shapes or classes
     than the task says end the run and name this plugin.
+    """
+
+
+@hookspec
+def ticketkit_priors() -> Iterable[type[Prior]]:  # type: ignore[empty-body]
+    """Yield the priors that this plugin offers.
+
+    A whole plugin:
+
+        from dataclasses import dataclass
+        from pathlib import Path
+
+        import ticketkit
+
+
+        @dataclass(frozen=True)
+        class Shelf(ticketkit.Prior):
+            \"\"\"Files named by architecture, in the folder `path`.\"\"\"
+
+            name = "shelf"
+            path: str = "models"
+
+            def checkpoint(self, task, arch, mode):
+                if arch is None:
+                    raise ticketkit.UsageError("shelf finds a file by its --arch: give one")
+                return ticketkit.PriorChoice(Path(self.path) / f"{arch}.pt", f"it is of {arch}")
+
+
+        @ticketkit.hookimpl
+        def ticketkit_priors():
+            yield Shelf
+
+    Each class becomes a prior of its `name`: `--prior shelf:path=models`. It only chooses: a file
+    that is not there is refused with the names of those that are, and opened as any other.
     """

@@ -325,3 +325,37 @@ class Task(Part):
         An item is a pair (picture, target): the picture a tensor (channels, height, width), uint8
         or floating in [0, 1]. `ticketkit.Pictures` is such a set, in memory.
         """
+
+
+@dataclass(frozen=True)
+class PriorChoice:
+    """The checkpoint that a prior chose."""
+
+    path: Path
+    reason: str
+    """Why this one, for people: `"eps 3 in l2, as asked"`."""
+    eps: float | None = None
+    """The strength of the perturbation that it was pretrained under, 0 for none; None where that is
+    no number."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the choice, a sentence each."""
+
+
+class Prior(Part):
+    """From which pretrained weights is the ticket drawn?
+
+    >>> class Zoo(Prior):
+    ...     name = "zoo"
+    ...     def checkpoint(self, task, arch, mode):
+    ...         return PriorChoice(Path("zoo") / f"{arch}.safetensors", "the only one there is")
+    """
+
+    @abstractmethod
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> PriorChoice:
+        """The checkpoint that serves best for a downstream task.
+
+        `task` is a task's name, without options; `arch` a network's spec, as --arch takes it; both
+        are None where they were not told. `mode` is how the ticket will be transferred, `finetune`
+        or `linear`. A `UsageError` where these do not decide. The file is opened, its normalisation
+        read, and a missing one refused, by ticketkit.
+        """

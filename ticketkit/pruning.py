@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,12 @@ class Request:
     """The network's spec, for a task; None for the one in the file's metadata."""
     data: Path | None = None
     """The folder of the task's data; None for the user's cache folder."""
+    prior: Mapping[str, Any] | None = None
+    """What is told of the prior that chose the input; None for one that was named."""
+
+    def task_of_draw(self, chosen: Parts) -> str | None:
+        """The task whose data the draw looks at: not one by which a prior alone has chosen."""
+        return self.task if self.prior is None or chosen.looks_at_data else None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -74,7 +80,7 @@ def prune(request: Request) -> dict[str, Any]:
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            ticket = _drawn(request, checkpoint)
+            ticket = _drawn(request, chosen, checkpoint)
         found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
@@ -82,10 +88,14 @@ def prune(request: Request) -> dict[str, Any]:
             ticket = ticket.with_values(checkpoint)
         ticket.write(ticket_place, request.encoding)
     notes = [str(warning.message) for warning in caught] + zeros + notes_on(ticket)
-    notes += [*of_the_file(checkpoint), *conversion(left), SPEED]
+    notes += of_the_file(checkpoint)
+    if request.prior is not None:
+        notes += without_normalisation(checkpoint)
+    notes += [*conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
         "input": described(checkpoint),
+        "prior": request.prior,
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
@@ -104,24 +114,26 @@ def check_request(request: Request) -> Parts:
     parts = (request.scheme, request.criterion, request.allocation, request.strategy)
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
-    chosen.check_task(request.task)
-    if request.task is None and (request.arch, request.data) != (None, None):
+    task = request.task_of_draw(chosen)
+    chosen.check_task(task)
+    given = (None if request.prior else request.arch, request.data)
+    if task is None and given != (None, None):
         raise UsageError("--arch and --data are for --task, the data that a criterion looks at")
     return chosen
 
 
-def _drawn(request: Request, checkpoint: Checkpoint) -> Ticket:
+def _drawn(request: Request, chosen: Parts, checkpoint: Checkpoint) -> Ticket:
     from ticketkit.drawing import draw  # torch, after what can be told without it
 
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
     options = {name: getattr(request, name) for name in (*names, *others)}
     try:
-        if request.task is None:
+        if (task := request.task_of_draw(chosen)) is None:
             return draw(checkpoint, **options)
         from ticketkit.sampled import draw_on_task
 
-        task, arch, root = request.task, request.arch, request.data
+        arch, root = request.arch, request.data
         return draw_on_task(checkpoint, task=task, arch=arch, root=root, **options)
     except WeightsError as error:
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
@@ -153,15 +165,28 @@ def of_the_file(checkpoint: Checkpoint) -> list[str]:
     notes = of_the_names(checkpoint)
     if naming.copies:
         notes.append(f"{naming.copies} tensors are in the file twice; both copies are masked alike")
-    if normalisation := checkpoint.normalisation():
-        shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
-        notes.append(f"the network's inputs, in [0, 1], are normalised by the file's own {shown}")
+    notes += of_normalisation(checkpoint)
     if checkpoint.others:
         others = some(checkpoint.others)
         notes.append(f"other weights in the file are left as they are: {others}")
     if elsewhere := checkpoint.elsewhere():
         notes.append(f"what else is in the folder was not copied: {some(elsewhere)}")
     return notes
+
+
+def of_normalisation(checkpoint: Checkpoint) -> list[str]:
+    """A note on the numbers by which the file says that inputs are normalised."""
+    if not (normalisation := checkpoint.normalisation()):
+        return []
+    shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
+    return [f"the network's inputs, in [0, 1], are normalised by the file's own {shown}"]
+
+
+def without_normalisation(checkpoint: Checkpoint) -> list[str]:
+    """A note on a file that does not tell how inputs are normalised, or whether they are."""
+    if checkpoint.pretraining is not None or checkpoint.normalisation():
+        return []
+    return [f"{checkpoint.path} tells no normalisation of the network's inputs: none is applied"]
 
 
 def of_the_names(checkpoint: Checkpoint) -> list[str]:

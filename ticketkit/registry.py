@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, type[parts.Part]]] = {
     "robustifier": ("ticketkit_robustifiers", parts.Robustifier),
     "evaluator": ("ticketkit_evaluators", parts.Evaluator),
     "task": ("ticketkit_tasks", parts.Task),
+    "prior": ("ticketkit_priors", parts.Prior),
 }
 _PART_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from ticketkit.masking import count_revived
 from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
+from ticketkit.priors import check_mode
+from ticketkit.pruning import of_normalisation, without_normalisation
 from ticketkit.ticket import Ticket, load_ticket
 
 if TYPE_CHECKING:
@@ -37,11 +40,12 @@ class Transfer(Experiment):
     """Where the transferred weights go, beside the run; None for nowhere else."""
     verify: bool = True
     checkpoint_key: str | None = None
+    prior: Mapping[str, Any] | None = None
+    """What is told of the prior that chose the checkpoint; None for one that was named."""
 
     def check(self) -> None:
         super().check()
-        if self.mode not in ("finetune", "linear"):
-            raise UsageError(f"mode is one of finetune, linear; found {self.mode!r}")
+        check_mode(self.mode)
         self._check_schedule()
         if self.output is None:
             return
@@ -85,7 +89,8 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
         request.check_run()
         work = _Transfer(request, ticket, checkpoint, digest, device, report)
         document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
-    return document and {**document, "output": request.output and str(request.output)}
+    output = request.output and str(request.output)
+    return document and {**document, "prior": request.prior, "output": output}
 
 
 class _Transfer:
@@ -129,6 +134,8 @@ class _Transfer:
         self._digest = digest
         self._of_data = of_the_data(self._data)
         self._notes = [f"new, and trained: {some(opened.loaded.fresh)}"]
+        if checkpoint.pretraining is None:
+            self._notes += [*of_normalisation(checkpoint), *without_normalisation(checkpoint)]
         self._model = ready(opened.model, device)
         self._mask = mask_of(ticket, self._model)
 

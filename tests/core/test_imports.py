@@ -34,6 +34,7 @@ LAYERS = [
     "options",
     "blame",
     "choices",
+    "priors",
     "digests",
     "archive",
     "claims",

@@ -57,3 +57,6 @@ allow_missing = click.option(
 no_verify = click.option(
     "--no-verify", is_flag=True, help="Go on where digests differ from the recorded ones."
 )
+prior = click.option(
+    "--prior", metavar="NAME:key=value,...", help="Let this part choose FILE, for the task."
+)

@@ -9,11 +9,11 @@ import click
 
 from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
-from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, quiet
+from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, json_, prior, quiet
 
 
 @click.command("prune", short_help="Draw a ticket from a checkpoint and write the pruned one.")
-@click.argument("file", type=TensorFile())
+@click.argument("file", type=TensorFile(), required=False)
 @click.option(
     "--sparsity", metavar="FRACTION", callback=fraction, help="The fraction to remove, in [0, 1)."
 )
@@ -46,10 +46,18 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
-@click.option("--task", help="The data, for a criterion that looks at some.")
-@click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
+@click.option("--task", help="The data, for a criterion that looks at some, and for --prior.")
+@click.option(
+    "--arch", help="The network, for --task and --prior. [default: what FILE's metadata tells]"
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"
+)
+@prior
+@click.option(
+    "--mode",
+    metavar="linear|finetune",
+    help="How the ticket will be transferred, for --prior. [default: linear]",
 )
 @click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
 @checkpoint_key
@@ -58,7 +66,9 @@ from ticketkit.cli.options import TensorFile, checkpoint_key, force, fraction, j
 @json_
 @quiet
 def command(
-    file: Path,
+    file: Path | None,
+    prior: str | None,
+    mode: str | None,
     output: Path | None,
     ticket: Path | None,
     no_checkpoint: bool,
@@ -70,17 +80,20 @@ def command(
     """Draw a ticket from the checkpoint FILE, and write the pruned checkpoint and the ticket.
 
     The pruned file has the form, the names and the order of FILE. Parts are spec strings such as
-    'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options.
+    'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options. In the place of FILE
+    --prior finds a checkpoint, by --task, --arch and --mode.
     """
     if no_checkpoint and output is not None:
         raise click.UsageError("--no-checkpoint and --output exclude each other")
     from ticketkit.outputs import pruned_path, ticket_path
     from ticketkit.pruning import Request, prune
 
+    source = _source(file, prior, mode, options)
     request = Request(
-        input=file,
-        output=None if no_checkpoint else output or pruned_path(file),
-        ticket=ticket or ticket_path(file),
+        input=source.path,
+        output=None if no_checkpoint else output or pruned_path(source.path),
+        ticket=ticket or ticket_path(source.path),
+        prior=source.prior,
         **options,
     )
     if dry_run:
@@ -97,8 +110,18 @@ def command(
         (_print_plan if dry_run else _print)(document)
 
 
+def _source(file: Path | None, prior: str | None, mode: str | None, options: Any) -> Any:
+    from ticketkit.priors import source_of
+
+    if prior is None and mode is not None:
+        raise click.UsageError("--mode is for --prior, which chooses by it")
+    task, arch = options["task"], options["arch"]
+    return source_of(file, prior, task=task, arch=arch, mode=mode or "linear")
+
+
 def _print(document: dict[str, Any]) -> None:
     source = document["input"]
+    printing.prior(document["prior"])
     printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
     click.echo()
     printing.layers(document["layers"])
@@ -114,6 +137,7 @@ def _print(document: dict[str, Any]) -> None:
 
 def _print_plan(document: dict[str, Any]) -> None:
     source = document["input"]
+    printing.prior(document["prior"])
     printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
     click.echo()
     rows = [
