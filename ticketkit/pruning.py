@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import notes_on, ticket_document
+from ticketkit.describe import (
+    notes_on,
+    of_normalisation,
+    ticket_document,
+    without_normalisation,
+)
 from ticketkit.errors import UsageError, WeightsError, printable, some
 from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
@@ -174,29 +179,10 @@ def of_the_file(checkpoint: Checkpoint) -> list[str]:
     return notes
 
 
-def of_normalisation(checkpoint: Checkpoint) -> list[str]:
-    """A note on the numbers by which the file says that inputs are normalised."""
-    if not (normalisation := checkpoint.normalisation()):
-        return []
-    shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
-    return [f"the network's inputs, in [0, 1], are normalised by the file's own {shown}"]
-
-
-def without_normalisation(checkpoint: Checkpoint) -> list[str]:
-    """A note on a file that does not tell how inputs are normalised, or whether they are."""
-    if checkpoint.pretraining is not None or checkpoint.normalisation():
-        return []
-    return [f"{checkpoint.path} tells no normalisation of the network's inputs: none is applied"]
-
-
 def of_the_names(checkpoint: Checkpoint) -> list[str]:
     """A note on what was stripped from the names in the file."""
     prefix = checkpoint.naming.prefix
     return [f"{prefix!r} was stripped from every name; files keep it"] if prefix else []
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
 def conversion(left: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import ticket_document
+from ticketkit.describe import of_normalisation, ticket_document, without_normalisation
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve, sha256
@@ -18,7 +18,6 @@ from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
 from ticketkit.priors import check_mode
-from ticketkit.pruning import of_normalisation, without_normalisation
 from ticketkit.ticket import Ticket, load_ticket
 
 if TYPE_CHECKING:
