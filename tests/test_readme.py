@@ -69,7 +69,7 @@ def test_the_table_of_training_lists_every_option_that_both_commands_have(comman
     start = README.index("| option of `pretrain` and `transfer`")
     written = set(re.findall(r"--[a-z][a-z-]+", README[start : README.index("A run is a folder")]))
     assert written <= options
-    own = {"--mode", "--no-verify", "--checkpoint-key", "--output", "--prior"}
+    own = {"--mode", "--prior", "--no-verify", "--checkpoint-key", "--output"}
     assert {option for option in options if option.startswith("--")} - written <= own
 
 

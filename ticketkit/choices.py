@@ -89,8 +89,8 @@ class Parts:
         return reason
 
     @property
-    def looks(self) -> bool:
-        """Whether one of the parts looks at data."""
+    def looks_at_data(self) -> bool:
+        """Whether a draw with these parts needs a task's data."""
         return self.strategy.trains or brings(self.criterion, "collect")
 
     def check_training(self, *, network: bool, data: object, others: tuple[object, ...]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ticketkit.bits import BlockBits
+from ticketkit.checkpoint import Checkpoint
 from ticketkit.mask import Mask
 from ticketkit.prunable import natural
 from ticketkit.rice import RiceRow
@@ -119,3 +121,22 @@ def _output_axis(ticket: Ticket) -> list[str]:
 def _tied(ticket: Ticket) -> list[str]:
     pairs = [f"{name} = {' = '.join(others)}" for name, others in ticket.aliases.items()]
     return [f"tied, counted and masked once: {pair}" for pair in pairs]
+
+
+def of_normalisation(checkpoint: Checkpoint) -> list[str]:
+    """A note on the numbers by which the file says that inputs are normalised."""
+    if not (normalisation := checkpoint.normalisation()):
+        return []
+    shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
+    return [f"the network's inputs, in [0, 1], are normalised by the file's own {shown}"]
+
+
+def without_normalisation(checkpoint: Checkpoint) -> list[str]:
+    """A note on a file that does not tell how inputs are normalised, or whether they are."""
+    if checkpoint.pretraining is not None or checkpoint.normalisation():
+        return []
+    return [f"{checkpoint.path} tells no normalisation of the network's inputs: none is applied"]
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"

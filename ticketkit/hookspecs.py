@@ -274,24 +274,24 @@ def ticketkit_priors() -> Iterable[type[Prior]]:  # type: ignore[empty-body]
 
 
         @dataclass(frozen=True)
-        class Noisy(ticketkit.Prior):
-            \"\"\"Our networks that were pretrained with noise, stronger for finetuning.\"\"\"
+        class Shelf(ticketkit.Prior):
+            \"\"\"Files named by architecture, in the folder `path`.\"\"\"
 
-            name = "noisy"
-            path: str
+            name = "shelf"
+            path: str = "models"
 
-            def choose(self, task, arch, mode):
-                sigma = 0.5 if mode == "finetune" else 0.25
-                path = Path(self.path) / f"{arch}-{sigma}.safetensors"
-                return ticketkit.PriorChoice(path, f"sigma {sigma} is best in {mode}")
+            def checkpoint(self, task, arch, mode):
+                if arch is None:
+                    raise ticketkit.UsageError("shelf finds a file by its --arch: give one")
+                return ticketkit.PriorChoice(Path(self.path) / f"{arch}.pt", f"it is of {arch}")
 
 
         @ticketkit.hookimpl
         def ticketkit_priors():
-            yield Noisy
+            yield Shelf
 
-    Each class becomes a prior of its `name`: `--prior noisy:path=checkpoints`. The file that it
-    chooses is opened, checked and told as any other; an error names this plugin.
+    Each class becomes a prior of its `name`: `--prior shelf:path=models`. It only chooses: a file
+    that is not there is refused with the names of those that are, and opened as any other.
     """
 
 

@@ -3,7 +3,8 @@
 Training wraps a network, and its checkpoints tell: `module.` of DataParallel and
 DistributedDataParallel, `_orig_mod.` of torch.compile, `_fsdp_wrapped_module.` of FSDP. Files of
 the robustness library hold a network twice, `model.*` and `attacker.model.*`, beside the mean and
-the standard deviation that it normalises its inputs by.
+the standard deviation that it normalises its inputs by; networks of torchvision's it holds as
+`model.model.*`.
 """
 
 from __future__ import annotations
@@ -73,16 +74,18 @@ def _is_robustness(keys: list[str]) -> bool:
 def _of_robustness(keys: list[str], prefix: str) -> Naming:
     known = set(keys)
     network = [key for key in keys if key.startswith(prefix + _NETWORK)]
+    # The library wraps what is none of its own networks, to call it as it calls those.
+    inner = _NETWORK if all(key.startswith(prefix + 2 * _NETWORK) for key in network) else ""
     named: dict[str, tuple[str, ...]] = {}
     for key in network:
-        name = key.removeprefix(prefix + _NETWORK)
-        copy = prefix + _COPY + name
+        name = key.removeprefix(prefix + _NETWORK + inner)
+        copy = prefix + _COPY + inner + name
         named[name] = (key, copy) if copy in known else (key,)
     taken = {key for each in named.values() for key in each}
     ends = {what: f"{prefix}normalizer.new_{what}" for what in ("mean", "std")}
     return Naming(
         named,
-        prefix + _NETWORK,
+        prefix + _NETWORK + inner,
         tuple(key for key in keys if key not in taken),
         ends if known.issuperset(ends.values()) else {},
     )

@@ -14,7 +14,6 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any
 
 from ticketkit.errors import PluginError, UnknownPart, UsageError, near, printable
@@ -186,7 +185,8 @@ def _value(text: str, hint: Any, where: str) -> Any:
 
 
 def _number(text: str) -> float:
-    value = float(Fraction(text)) if "/" in text else float(text)
+    top, slash, bottom = text.partition("/")
+    value = float(top) / float(bottom) if slash else float(text)
     if not math.isfinite(value):
         raise ValueError(text)
     return value

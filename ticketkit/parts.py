@@ -414,30 +414,33 @@ class Task(Part):
 
 @dataclass(frozen=True)
 class PriorChoice:
-    """The pretrained weights that a prior chose."""
+    """The checkpoint that a prior chose."""
 
     path: Path
-    """The checkpoint's file."""
-    why: str
-    """Why it is this one, in a few words that name the source."""
-    prior: str = ""
-    """The prior's spec, which the core fills in."""
+    reason: str
+    """Why this one, for people: `"eps 3 in l2, as asked"`."""
+    eps: float | None = None
+    """The strength of the perturbation that it was pretrained under, 0 for none; None where that is
+    no number."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the choice, a sentence each."""
 
 
 class Prior(Part):
-    """Which pretrained weights is a ticket drawn from?
+    """From which pretrained weights is the ticket drawn?
 
-    >>> class Ours(Prior):
-    ...     name = "ours"
-    ...     def choose(self, task, arch, mode):
-    ...         return PriorChoice(Path(f"{arch}-robust.safetensors"), "the one that we have")
+    >>> class Zoo(Prior):
+    ...     name = "zoo"
+    ...     def checkpoint(self, task, arch, mode):
+    ...         return PriorChoice(Path("zoo") / f"{arch}.safetensors", "the only one there is")
     """
 
     @abstractmethod
-    def choose(self, task: str, arch: str, mode: str) -> PriorChoice:
-        """The weights for a downstream task, by its name, and a network's spec.
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> PriorChoice:
+        """The checkpoint that serves best for a downstream task.
 
-        `mode` is how the ticket will be transferred, `"finetune"` or `"linear"`. Raise a
-        `ticketkit.UsageError` for what the prior has no answer to, and a `ticketkit.InputError`
-        where the file is not there.
+        `task` is a task's name, without options; `arch` a network's spec, as --arch takes it; both
+        are None where they were not told. `mode` is how the ticket will be transferred, `finetune`
+        or `linear`. A `UsageError` where these do not decide. The file is opened, its normalisation
+        read, and a missing one refused, by ticketkit.
         """

@@ -34,6 +34,7 @@ def plan(request: Request) -> dict[str, Any]:
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
+        "prior": request.prior,
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         "parts": chosen.specs(),

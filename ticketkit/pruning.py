@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import notes_on, ticket_document
+from ticketkit.describe import (
+    notes_on,
+    of_normalisation,
+    ticket_document,
+    without_normalisation,
+)
 from ticketkit.errors import WeightsError, printable, some
 from ticketkit.files import reserve
 from ticketkit.masking import count_zeros
@@ -57,15 +61,14 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
         ticket.write(ticket_place, request.encoding)
     notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
+    notes += of_the_file(checkpoint)
     if request.prior is not None:
-        from ticketkit.priors import notes_of, told_of
-
-        told |= {"prior": told_of(request.prior)}
-        notes += notes_of(request.prior, checkpoint)
-    notes += [*of_the_file(checkpoint), *conversion(left), SPEED]
+        notes += without_normalisation(checkpoint)
+    notes += [*conversion(left), SPEED]
     return {
         "schema": "ticketkit.prune/1",
         "input": described(checkpoint),
+        "prior": request.prior,
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
@@ -117,13 +120,13 @@ def _drawn_at_once(request: Request, chosen: Parts, checkpoint: Checkpoint) -> T
     names = ("scheme", "sparsity", "criterion", "allocation", "strategy", "seed")
     others = ("include", "exclude", "allow_empty_layers")
     options = {name: getattr(request, name) for name in (*names, *others)}
-    if request.task is None or not chosen.looks:
+    if (task := request.task_of_draw(chosen)) is None:
         return draw(checkpoint, **options)
     from ticketkit.sampled import draw_on_task
 
     return draw_on_task(
         checkpoint,
-        task=request.task,
+        task=task,
         arch=request.arch,
         root=request.data,
         download=request.download,
@@ -167,9 +170,7 @@ def of_the_file(checkpoint: Checkpoint) -> list[str]:
     notes = of_the_names(checkpoint)
     if naming.copies:
         notes.append(f"{naming.copies} tensors are in the file twice; both copies are masked alike")
-    if normalisation := checkpoint.normalisation():
-        shown = ", ".join(f"{what} {_numbers(values)}" for what, values in normalisation.items())
-        notes.append(f"the network's inputs, in [0, 1], are normalised by the file's own {shown}")
+    notes += of_normalisation(checkpoint)
     if checkpoint.others:
         others = some(checkpoint.others)
         notes.append(f"other weights in the file are left as they are: {others}")
@@ -182,10 +183,6 @@ def of_the_names(checkpoint: Checkpoint) -> list[str]:
     """A note on what was stripped from the names in the file."""
     prefix = checkpoint.naming.prefix
     return [f"{prefix!r} was stripped from every name; files keep it"] if prefix else []
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
 def conversion(left: list[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ticketkit.errors import UsageError
 from ticketkit.outputs import check_files
@@ -13,7 +14,6 @@ from ticketkit.ticketfile import check_encoding
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
     from ticketkit.experiments import Experiment
-    from ticketkit.parts import PriorChoice
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class Request:
     run: Path | None = None
     """The folder of its run; None for one named by its content."""
     resume: bool = False
-    prior: PriorChoice | None = None
-    """What chose the input, where a prior did: by the task, which no part needs to look at then."""
+    prior: Mapping[str, Any] | None = None
+    """What is told of the prior that chose the input; None for one that was named."""
     device: str = "auto"
     workers: int = 0
+
+    def task_of_draw(self, chosen: Parts) -> str | None:
+        """The task whose data the draw looks at: not one by which a prior alone has chosen."""
+        return self.task if self.prior is None or chosen.looks_at_data else None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -94,9 +98,10 @@ def check_request(request: Request) -> Parts:
     chosen = Parts.resolve(*parts)
     chosen.sparsity(request.sparsity)
     chosen.check()
-    chosen.check_task(request.task if chosen.looks or request.prior is None else None)
-    others = (request.arch, request.data, request.download)
-    if request.task is None and others != (None, None, False):
+    task = request.task_of_draw(chosen)
+    chosen.check_task(task)
+    others = (None if request.prior else request.arch, request.data, request.download)
+    if task is None and others != (None, None, False):
         raise UsageError("--arch, --data and --download are for --task, the data of a part")
     if chosen.strategy.trains:
         request.experiment().check()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import ticket_document
+from ticketkit.describe import of_normalisation, ticket_document, without_normalisation
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve, sha256
@@ -16,13 +17,13 @@ from ticketkit.masking import count_revived
 from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
+from ticketkit.priors import check_mode
 from ticketkit.ticket import Ticket, load_ticket
 
 if TYPE_CHECKING:
     import torch
 
     from ticketkit.loop import Fitted, Report
-    from ticketkit.parts import PriorChoice
     from ticketkit.pretrained import Pretraining
     from ticketkit.stages import Run
 
@@ -37,14 +38,13 @@ class Transfer(Experiment):
     output: Path | None = None
     """Where the transferred weights go, beside the run; None for nowhere else."""
     verify: bool = True
-    prior: PriorChoice | None = None
-    """What chose the checkpoint, where a prior did."""
     checkpoint_key: str | None = None
+    prior: Mapping[str, Any] | None = None
+    """What is told of the prior that chose the checkpoint; None for one that was named."""
 
     def check(self) -> None:
         super().check()
-        if self.mode not in ("finetune", "linear"):
-            raise UsageError(f"mode is one of finetune, linear; found {self.mode!r}")
+        check_mode(self.mode)
         self._check_schedule()
         if self.output is None:
             return
@@ -88,12 +88,8 @@ def transferred(request: Transfer, report: Report | None = None) -> dict[str, An
         request.check_run()
         work = _Transfer(request, ticket, checkpoint, digest, device, report)
         document = carried_out(request, "transfer", work.recipe(), work.run, device, place)
-    if document and request.prior is not None:
-        from ticketkit.priors import notes_of, told_of
-
-        notes = [*notes_of(request.prior, checkpoint), *document["notes"]]
-        document = {**document, "prior": told_of(request.prior), "notes": notes}
-    return document and {**document, "output": request.output and str(request.output)}
+    output = request.output and str(request.output)
+    return document and {**document, "prior": request.prior, "output": output}
 
 
 class _Transfer:
@@ -137,6 +133,8 @@ class _Transfer:
         self._digest = digest
         self._of_data = of_the_data(self._data)
         self._notes = [f"new, and trained: {some(opened.loaded.fresh)}"]
+        if checkpoint.pretraining is None:
+            self._notes += [*of_normalisation(checkpoint), *without_normalisation(checkpoint)]
         self._model = ready(opened.model, device)
         self._mask = mask_of(ticket, self._model)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 from collections.abc import Callable, Mapping
@@ -709,3 +710,56 @@ class TrainsByItself(Noise):
         yield self.perturb(model, inputs, targets, context)
         with torch.no_grad():
             model["linear"].weight.sub_(model["linear"].weight.grad)
+
+
+class Shelf(ticketkit.Prior):
+    """Files named by architecture."""
+
+    name = "shelf"
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice(Path(f"{arch}.pt"), "there is no other", 0.5, ("It is.",))
+
+
+class ReturnsAPath(Shelf):
+    """Returns the path alone."""
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return Path(f"{arch}.pt")
+
+
+class NamesAFile(Shelf):
+    """Returns text where a path is due."""
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice(f"{arch}.pt", "why not")  # type: ignore[arg-type]
+
+
+class GivesNoReason(Shelf):
+    """Does not say why."""
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice(Path("m.pt"), " ")
+
+
+class OfNoStrength(Shelf):
+    """An eps that is none."""
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice(Path("m.pt"), "why not", -1)
+
+
+class ChangesItsMind(Shelf):
+    """Another file each time."""
+
+    count = itertools.count()
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice(Path(f"{next(self.count)}.pt"), "its turn")
+
+
+class KnowsOneTask(Shelf):
+    """Looks a task up that is not there."""
+
+    def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
+        return ticketkit.PriorChoice({"cifar10": Path("m.pt")}[task], "why not")  # type: ignore[index]

@@ -135,11 +135,12 @@ def test_a_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     assert b"row = ticketkit_plugins.schemes.row" in points
 
 
-def test_a_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
+def test_a_wheel_holds_every_module_and_table_of_the_checkout(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if name.endswith(".py")}
-    modules = [*CHECKOUT.glob("ticketkit/**/*.py"), *CHECKOUT.glob("plugins/*/**/*.py")]
-    expected = {path.relative_to(CHECKOUT).as_posix() for path in modules}
+        names = {name for name in archive.namelist() if name.endswith((".py", ".toml"))}
+    ours = [path for top in ("ticketkit", "plugins") for path in CHECKOUT.glob(f"{top}/**/*")]
+    files = [path for path in ours if path.suffix in (".py", ".toml")]  # code, and tables
+    expected = {path.relative_to(CHECKOUT).as_posix() for path in files}
     assert names == {name.removeprefix("plugins/") for name in expected}
 
 

@@ -82,6 +82,18 @@ def test_files_of_the_robustness_library_hold_one_network_twice() -> None:
         assert naming.copies == 2
 
 
+def test_a_network_of_torchvision_is_wrapped_once_more_in_such_a_file() -> None:
+    """As DataParallel(AttackerModel(Wrapper(network))) names its tensors."""
+    normaliser = {f"module.normalizer.new_{what}" for what in ("mean", "std")}
+    keys = {"conv.weight": ("module.model.model.conv.weight",)}
+    copied = {n: (*k, f"module.attacker.model.model.{n}") for n, k in keys.items()}
+    for each in (keys, copied):
+        naming = Naming.of([*each["conv.weight"], *normaliser])
+        assert naming.prefix == "module.model.model."
+        assert naming.keys == each
+        assert set(naming.normalisation) == {"mean", "std"}
+
+
 def test_half_a_normaliser_is_none() -> None:
     naming = Naming.of([key for key in ROBUST if key != "normalizer.new_std"])
     assert naming.normalisation == {}

@@ -52,6 +52,7 @@ def configured(options: str) -> Any:
     [
         ("count=7", "count", 7),
         ("rate=8/255", "rate", 8 / 255),
+        ("rate=0.5/255", "rate", 0.5 / 255),
         ("rate=1e-3", "rate", 0.001),
         ("label=svhn", "label", "svhn"),
         ("flag=true", "flag", True),
@@ -71,6 +72,7 @@ def test_an_option_becomes_a_value_of_its_type(text: str, name: str, value: obje
         ("count=2.5", "count is a whole number, found '2.5'"),
         ("rate=nan", "rate is a number, found 'nan'"),
         ("rate=1/0", "rate is a number, found '1/0'"),
+        ("rate=1/2/3", "rate is a number, found '1/2/3'"),
         ("flag=yes", "flag is true or false, found 'yes'"),
         ("norm=l1", "norm is one of l2, linf, found 'l1'"),
         ("cuont=3", r"no option 'cuont'; it has count, rate.*did you mean 'count'\?"),

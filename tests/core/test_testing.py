@@ -20,6 +20,7 @@ from ticketkit import hookspecs, testing
 from ticketkit.testing import (
     AllocationLaws,
     CriterionLaws,
+    PriorLaws,
     RobustifierLaws,
     SchemeLaws,
     TaskLaws,
@@ -31,6 +32,7 @@ LAWS = {
     ticketkit.Allocation: AllocationLaws,
     ticketkit.Task: TaskLaws,
     ticketkit.Robustifier: RobustifierLaws,
+    ticketkit.Prior: PriorLaws,
 }
 
 
@@ -117,6 +119,10 @@ class TestTaskThatIsNotInMemory(TaskLaws):
 
 class TestRobustifier(RobustifierLaws):
     part = broken.Noise()
+
+
+class TestPrior(PriorLaws):
+    part = broken.Shelf()
 
 
 BROKEN = [
@@ -232,6 +238,12 @@ BROKEN = [
     (broken.Shrinks, "a_lower_strength_perturbs_no_more", "at full strength by"),
     (broken.YieldsNothing, "batches_makes_one_step_or_more_of_a_batch", "yielded nothing"),
     (broken.KeepsItsGraph, "batches_makes_one_step_or_more_of_a_batch", "detach it"),
+    (broken.ReturnsAPath, "it_chooses_a_path_and_says_why", "not PosixPath"),
+    (broken.NamesAFile, "it_chooses_a_path_and_says_why", "found 'resnet18.pt'"),
+    (broken.GivesNoReason, "it_chooses_a_path_and_says_why", "are words"),
+    (broken.OfNoStrength, "it_chooses_a_path_and_says_why", "found -1"),
+    (broken.ChangesItsMind, "the_same_question_gets_the_same_answer", "asked twice"),
+    (broken.KnowsOneTask, "it_answers_or_says_what_it_lacks", "raised KeyError: None"),
     (broken.TrainsByItself, "batches_makes_one_step_or_more_of_a_batch", "changed linear.weight"),
 ]
 
@@ -249,7 +261,9 @@ def test_a_draw_that_the_core_refuses_names_the_part(part: type[Any], tmp_path: 
         run("a_draw_works_with_it", part(), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks"])
+@pytest.mark.parametrize(
+    "kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks", "priors"]
+)
 def test_the_example_of_each_hook_keeps_its_promises(kind: str, tmp_path: Path) -> None:
     hook = f"ticketkit_{kind}"
     text = getattr(hookspecs, hook).__doc__.split("A whole plugin:\n", 1)[1]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from ticketkit.parts import PriorChoice
 
 
 class TensorFile(click.Path):
@@ -48,23 +45,6 @@ def _nearest(value: str) -> str | None:
     return None
 
 
-def chosen_file(
-    file: Path | None, prior: str | None, mode: str | None, task: str | None, arch: str | None
-) -> tuple[Path, PriorChoice | None]:
-    """The FILE of a command, or the one that a prior chooses in its place."""
-    if (file is None) == (prior is None):
-        both = ", not both" if prior is not None else ""
-        raise click.UsageError(f"one of FILE and --prior is needed{both}")
-    if file is not None:
-        if mode is not None:
-            raise click.UsageError("--mode is for --prior, which chooses by it")
-        return file, None
-    from ticketkit.priors import chosen_by
-
-    choice = chosen_by(str(prior), task, arch, mode or "linear")
-    return choice.path, choice
-
-
 checkpoint_key = click.option(
     "--checkpoint-key", metavar="KEY", help="Which entry of a wrapped file holds the weights."
 )
@@ -76,4 +56,7 @@ allow_missing = click.option(
 )
 no_verify = click.option(
     "--no-verify", is_flag=True, help="Go on where digests differ from the recorded ones."
+)
+prior = click.option(
+    "--prior", metavar="NAME:key=value,...", help="Let this part choose FILE, for the task."
 )

@@ -27,6 +27,14 @@ def notes(messages: Sequence[str]) -> None:
         click.echo(f"note: {printable(message, 4000)}", err=True)
 
 
+def prior(found: Mapping[str, Any] | None) -> None:
+    """Print what a prior chose, and on standard error its remarks."""
+    if found is not None:
+        say(f"prior {found['spec']}")
+        say(f"{found['path']}: {found['reason']}")
+        notes(found["notes"])
+
+
 def failures(quiet: bool = False) -> None:
     """One line on standard error for each plugin that failed to load."""
     if quiet:

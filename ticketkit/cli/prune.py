@@ -11,10 +11,10 @@ from ticketkit.cli import printing
 from ticketkit.cli.options import (
     TensorFile,
     checkpoint_key,
-    chosen_file,
     force,
     fraction,
     json_,
+    prior,
     quiet,
 )
 from ticketkit.cli.training import training
@@ -54,14 +54,19 @@ from ticketkit.cli.training import training
     show_default=True,
     help="Of the ticket: a bit a weight or block, or near the entropy.",
 )
-@click.option("--prior", help="What chooses FILE, by --task, --arch and --mode.")
+@prior
 @click.option(
     "--mode",
     metavar="linear|finetune",
     help="How the ticket will be transferred, for --prior. [default: linear]",
 )
-@click.option("--task", help="The data, for a strategy that trains or a criterion that looks.")
-@click.option("--arch", help="The network, for --task. [default: what FILE's metadata tells]")
+@click.option(
+    "--task",
+    help="The data, for a strategy that trains or a criterion that looks, and for --prior.",
+)
+@click.option(
+    "--arch", help="The network, for --task and --prior. [default: what FILE's metadata tells]"
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Of --task. [default: the user's cache folder]"
 )
@@ -98,9 +103,9 @@ def command(
 ) -> None:
     """Draw a ticket from the checkpoint FILE, and write the pruned checkpoint and the ticket.
 
-    FILE is the one that a prior chooses where --prior names one.
     The pruned file has the form, the names and the order of FILE. Parts are spec strings such as
-    'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options.
+    'row' or 'stripe:width=4'; 'ticketkit parts NAME' prints a part's options. In the place of FILE
+    --prior finds a checkpoint, by --task, --arch and --mode.
     """
     if no_checkpoint and output is not None:
         raise click.UsageError("--no-checkpoint and --output exclude each other")
@@ -109,12 +114,12 @@ def command(
     from ticketkit.pruning import prune
     from ticketkit.request import Request
 
-    file, choice = chosen_file(file, prior, mode, options["task"], options["arch"])
+    source = _source(file, prior, mode, options)
     request = Request(
-        input=file,
-        prior=choice,
-        output=None if no_checkpoint else output or pruned_path(file),
-        ticket=ticket or ticket_path(file),
+        input=source.path,
+        output=None if no_checkpoint else output or pruned_path(source.path),
+        ticket=ticket or ticket_path(source.path),
+        prior=source.prior,
         **options,
     )
     if dry_run:
@@ -134,8 +139,18 @@ def command(
         (_print_plan if dry_run else _print)(document)
 
 
+def _source(file: Path | None, prior: str | None, mode: str | None, options: Any) -> Any:
+    from ticketkit.priors import source_of
+
+    if prior is None and mode is not None:
+        raise click.UsageError("--mode is for --prior, which chooses by it")
+    task, arch = options["task"], options["arch"]
+    return source_of(file, prior, task=task, arch=arch, mode=mode or "linear")
+
+
 def _print(document: dict[str, Any]) -> None:
     source = document["input"]
+    printing.prior(document["prior"])
     printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
     click.echo()
     printing.layers(document["layers"])
@@ -167,6 +182,7 @@ def _print_training(told: dict[str, Any]) -> None:
 
 def _print_plan(document: dict[str, Any]) -> None:
     source = document["input"]
+    printing.prior(document["prior"])
     printing.say(f"{source['path']}: {source['form']}, {source['tensors']} tensors")
     click.echo()
     rows = [

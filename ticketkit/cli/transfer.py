@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from ticketkit.cli import printing
-from ticketkit.cli.options import TensorFile, checkpoint_key, chosen_file, no_verify
+from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify, prior
 from ticketkit.cli.training import options, print_data, print_results, training
 
 
 @click.command("transfer", short_help="Train a ticket on a downstream task, its zeros kept.")
 @click.argument("ticket", type=TensorFile())
 @click.argument("file", type=TensorFile(), required=False)
-@click.option("--prior", help="What chooses FILE, by --task, --arch and --mode.")
 @click.option(
     "--mode",
     metavar="linear|finetune",
@@ -24,6 +23,7 @@ from ticketkit.cli.training import options, print_data, print_results, training
     help="Train a new head on frozen features, or all that was kept.",
 )
 @click.option("--arch", help="[default: what FILE's metadata tells]")
+@prior
 @click.option("-o", "--output", type=TensorFile(), help="Write the trained weights there too.")
 @options
 @no_verify
@@ -40,20 +40,21 @@ def command(
 ) -> None:
     """Train the TICKET of the checkpoint FILE on a task, and measure what it is worth there.
 
-    FILE is the one that a prior chooses where --prior names one.
     The head is replaced by a new one for the task's classes, and the removed weights stay zero. For
-    a segmentation task the ticket of a classifier becomes that of a segmenter's backbone.
+    a segmentation task the ticket of a classifier becomes that of a segmenter's backbone. In the
+    place of FILE --prior finds a checkpoint, by --task, --arch and --mode.
     """
     from ticketkit.distributed import leads
+    from ticketkit.priors import source_of
     from ticketkit.transferring import Transfer, transferred
 
     silent = quiet or not leads()
-    mode = given["mode"] if prior is not None else None
-    file, choice = chosen_file(file, prior, mode, given["task"], given["arch"])
+    asked = {name: given[name] for name in ("task", "arch", "mode")}
+    source = source_of(file, prior, **asked)
     request = Transfer(
         ticket=ticket,
-        checkpoint=file,
-        prior=choice,
+        checkpoint=source.path,
+        prior=source.prior,
         output=output,
         verify=not no_verify,
         **given,
@@ -71,6 +72,7 @@ def command(
 
 def _print(document: dict[str, Any]) -> None:
     made, ticket = document["transfer"], document["ticket"]
+    printing.prior(document["prior"])
     reached = ticket["sparsity"]["reached"]["prunable"]
     printing.say(f"{made['arch']} at sparsity {reached:.6f}, {document['mode']}")
     print_data(made, document["data"])

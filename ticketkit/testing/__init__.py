@@ -15,8 +15,16 @@ from __future__ import annotations
 
 from ticketkit.testing.allocations import AllocationLaws
 from ticketkit.testing.criteria import CriterionLaws
+from ticketkit.testing.priors import PriorLaws
 from ticketkit.testing.robustifiers import RobustifierLaws
 from ticketkit.testing.schemes import SchemeLaws
 from ticketkit.testing.tasks import TaskLaws
 
-__all__ = ["AllocationLaws", "CriterionLaws", "RobustifierLaws", "SchemeLaws", "TaskLaws"]
+__all__ = [
+    "AllocationLaws",
+    "CriterionLaws",
+    "PriorLaws",
+    "RobustifierLaws",
+    "SchemeLaws",
+    "TaskLaws",
+]
