@@ -127,6 +127,7 @@ def schedule_of(
     """
     if isinstance(spec, Schedule):
         _check_optimizer(spec)
+        _check_solver(spec, stage)
         return spec
     if not isinstance(spec, str):
         raise UsageError(
@@ -145,6 +146,7 @@ def schedule_of(
     found = changed(base, _counted(base, text), spec)
     if found.optimizer != base.optimizer:
         _check_optimizer(found)
+    _check_solver(found, stage)
     return found
 
 
@@ -156,6 +158,12 @@ def stage_of(strategy: Strategy, *, upstream: bool) -> Stage:
     if strategy.stage == "mask":
         return "mask"
     return "upstream" if upstream else "downstream"
+
+
+def _check_solver(schedule: Schedule, stage: Stage) -> None:
+    """Refuse for rounds and masks what trains nothing but a head."""
+    if stage in ("upstream", "downstream", "mask"):
+        schedule.check_solver(linear=False, plain=False)
 
 
 def _check_optimizer(schedule: Schedule) -> None:

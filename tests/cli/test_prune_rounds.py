@@ -107,6 +107,25 @@ def test_a_resumed_run_replaces_nobodys_files(prune: Cli, folder: Path) -> None:
     assert prune("--resume", "--force", run="r").status == 0
 
 
+def test_a_resumed_run_leaves_an_output_that_is_there_as_it_is(prune: Cli, folder: Path) -> None:
+    assert prune(run="r").status == 0
+    output = folder / "precious.safetensors"
+    output.write_bytes(b"precious")
+    done = prune("--resume", "-o", output.name, run="r")
+    assert done.status == 0, done.err
+    assert "note: precious.safetensors was there already, and is left as it is" in done.err
+    assert output.read_bytes() == b"precious"
+
+
+def test_outputs_that_are_there_are_refused_before_the_work_is_resumed(
+    prune: Cli, folder: Path
+) -> None:
+    (folder / "m.ticket.safetensors").write_bytes(b"mine")
+    refused = prune("--resume", run="r")
+    assert refused.status == 2
+    assert "round 1" not in refused.err
+
+
 # Fault row 21
 def test_a_lower_sparsity_is_another_recipe(prune: Cli) -> None:
     assert prune(run="r").status == 0

@@ -81,6 +81,7 @@ from ticketkit.cli.training import training
     "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
 )
 @click.option("--resume", is_flag=True, help="Go on with the run where it stands.")
+@click.option("--new-head", is_flag=True, help="Even if the head may be that of the task.")
 @click.option("--device", default="auto", show_default=True, help="To train on.")
 @click.option("--workers", type=int, default=0, show_default=True, help="To read data with.")
 @click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
