@@ -37,6 +37,8 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
             "task": provenance.task,
             "fit": provenance.fit,
             "robustifier": provenance.robustifier,
+            "arch": provenance.arch,
+            "head": provenance.head,
             "made_by": ticket.made_by,
             "versions": dict(provenance.versions),
         },

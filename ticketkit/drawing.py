@@ -6,8 +6,9 @@ import contextlib
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -108,7 +109,7 @@ def draw(
         recipe = replace(recipe, workers=workers, save_every=save_every, report=report)
     source, include, exclude = source_of(model), _globs(include), _globs(exclude)
     chosen.check()
-    ticket = drawn(
+    return drawn(
         model,
         asked,
         survey(source.tensors(), include, exclude, chosen.spares),
@@ -121,11 +122,9 @@ def draw(
         run=run,
         resume=resume,
     )
-    if not asked.sparsity:
-        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
-    if asked.allow_empty_layers:
-        _warn_of_empty_layers(ticket.mask)
-    return ticket
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def drawn(
@@ -136,7 +135,7 @@ def drawn(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     digest: Callable[[], str] | None,
-    task: str | None = None,
+    about: Mapping[str, str] = _NOTHING,
     batches: Batches | None = None,
     loss: Loss | None = None,
     recipe: Recipe | None = None,
@@ -145,8 +144,8 @@ def drawn(
 ) -> Ticket:
     """`draw`, of what is asked for, which was checked.
 
-    `found` is what of the model is cut, `digest` finds the digest of the source, and `recipe` is
-    how a strategy trains that does.
+    `found` is what of the model is cut, `digest` finds the digest of the source, `about` is what
+    else its provenance tells, and `recipe` is how a strategy trains that does.
     """
     chosen, source = asked.parts, source_of(model)
     provenance = Provenance(
@@ -158,7 +157,7 @@ def drawn(
         allow_empty_layers=asked.allow_empty_layers,
         normalisation=source.normalisation(),
         versions=versions_of(*vars(chosen).values()),
-        task=task,
+        **about,
     )
     with contextlib.ExitStack() as stack:
         hashed = stack.enter_context(in_background(digest if world().leads else None))
@@ -185,12 +184,17 @@ def drawn(
             return Ticket(mask, told, found.counts, found.aliases)
 
         rounds = Rounds(training.run if training else None, recipe.report if recipe else None)
-        return StrategyJob(asked, found.layers, scored, ticket_of, rounds, training).run()
+        ticket = StrategyJob(asked, found.layers, scored, ticket_of, rounds, training).run()
+    if not asked.sparsity:
+        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=3)
+    if asked.allow_empty_layers:
+        _warn_of_empty_layers(ticket.mask)
+    return ticket
 
 
 def _warn_of_empty_layers(mask: Mask) -> None:
     if empty := [name for name, sparsity in mask.layer_sparsity().items() if sparsity == 1]:
-        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=3)
+        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=4)
 
 
 def _whole(name: str, value: object) -> int:

@@ -121,7 +121,7 @@ def draw_in_run(
             include=include,
             exclude=exclude,
             digest=lambda: digest,
-            task=spec_of(task),
+            about={name: recipe[name] for name in ("task", "arch", "head")},
             batches=sampled(seen, experiment.seed, device) if looks else None,
             recipe=Recipe(
                 data.train,

@@ -98,6 +98,7 @@ def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
     assert told.source == checkpoint.digest()
     assert told.task == "digits:size=8,labels=40,split=0,corruption=none,severity=0.3"
     assert told.robustifier == "smoothing:sigma=0.1"
+    assert (told.arch, told.head) == (ARCH, "new")
     assert told.fit is not None
     assert told.fit.startswith("epochs=1,steps=0,batch=20")
     assert told.normalisation == {"mean": (0.2,), "std": (0.5,)}
