@@ -106,7 +106,8 @@ def _single_weights(ticket: Ticket) -> list[str]:
 
 def _output_axis(ticket: Ticket) -> list[str]:
     """Where a draw from a file had to take the first axis of a convolution for its outputs."""
-    if ticket.provenance.source is None:
+    told = ticket.provenance
+    if told.source is None or told.task is not None:  # which a network was opened for
         return []
     for name in ticket.mask:
         packed = ticket.mask.packed(name)

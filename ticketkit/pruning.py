@@ -79,7 +79,7 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
     notes = [*(str(each.message) for each in caught), *found.notes, *zeros, *notes_on(ticket)]
     notes += [f"{path} was there already, and is left as it is" for path in sorted(kept)]
     notes += of_the_file(checkpoint)
-    if request.prior is not None:
+    if request.prior is not None or request.task is not None:
         notes += without_normalisation(checkpoint)
     notes += [*conversion(left), SPEED]
     return {

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 import ticketkit
+from ticketkit.describe import notes_on
 from ticketkit.drawrun import Trained, draw_in_run, trained_on
 from ticketkit.experiments import Experiment
 from ticketkit.files import reserve
@@ -54,7 +55,7 @@ def draw(
     **options: Any,
 ) -> Trained:
     parts = ticketkit.Parts.resolve("unstructured", criterion, None, "imp:rate=0.4")
-    asked = Asked(parts, 0.6, 0, False)
+    asked = Asked(parts, 0.6, options.pop("seed", 0), False)
     chosen: dict[str, Any] = {"task": TASK, "fit": FIT, "run": folder / "run", **options}
     experiment = Experiment(**chosen)
     return draw_in_run(checkpoint, experiment, asked, include=include, exclude=exclude)
@@ -107,6 +108,15 @@ def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
     assert ticketkit.load_ticket(path) == found
     rounds = sorted((tmp_path / "run").glob("round-*/ticket.safetensors"))
     assert ticketkit.load_ticket(rounds[-1]) == found
+    again = draw(
+        checkpoint,
+        tmp_path / "again",
+        task=told.task,
+        fit=told.fit,
+        robustifier=told.robustifier,
+        seed=told.seed,
+    )
+    assert again.ticket == found  # of nothing but its provenance
     first = ticketkit.load_ticket(rounds[0])
     assert first.provenance == replace(told, sparsity=first.provenance.sparsity)
 
@@ -269,3 +279,29 @@ def test_the_modules_of_the_network_decide_what_is_pruned(tmp_path: Path) -> Non
     assert set(found.ticket.mask) == {"conv.weight", "embed.weight"}
     assert found.ticket.counts.prunable == 4 * 9 + 4 * 8
     assert found.ticket.counts.parameters == sum(p.numel() for p in Named(10).parameters())
+
+
+class Turned(nn.Module):
+    """A network with a transposed convolution, whose outputs are its second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(1, 6, 3)
+        self.fc = nn.Linear(6, 10)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.fc(self.up(pictures).mean((2, 3)))
+        return found
+
+
+def test_where_a_network_tells_the_outputs_no_note_says_that_none_did(tmp_path: Path) -> None:
+    torch.save(Turned().state_dict(), tmp_path / "n.pt")
+    checkpoint = ticketkit.open_checkpoint(tmp_path / "n.pt")
+    parts = ticketkit.Parts.resolve("channel", "magnitude", None, "imp:rate=0.4")
+    experiment = Experiment(
+        task=TASK, arch="tests.core.test_drawrun:Turned", fit=FIT, run=tmp_path / "run"
+    )
+    asked = Asked(parts, 0.5, 0, False)
+    ticket = draw_in_run(checkpoint, experiment, asked, include=(), exclude=()).ticket
+    assert ticket.mask["up.weight"].all(2).all(2)[0].sum() == 3  # whole outputs
+    assert notes_on(ticket) == []
