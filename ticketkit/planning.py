@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ticketkit.checkpoint import open_checkpoint
+from ticketkit.checkpoint import Checkpoint, open_checkpoint
+from ticketkit.options import spec_of
 from ticketkit.outputs import there_already
 from ticketkit.prunable import cannot_rank, natural, survey
 from ticketkit.pruning import described
@@ -31,6 +32,8 @@ def plan(request: Request) -> dict[str, Any]:
     check_reachable(tilings, budget)
     widest = max((itemsize(checkpoint.dtypes[name]) for name in found.layers), default=0)
     values = budget.total * widest if request.with_values else 0
+    training = _training(request, checkpoint) if chosen.strategy.trains else None
+    memory = values + checkpoint.size + found.counts.prunable // 8 + 2**25
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
@@ -48,7 +51,23 @@ def plan(request: Request) -> dict[str, Any]:
         "bytes": {
             "checkpoint": checkpoint.size if request.output else 0,
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
-            "peak_memory": values + checkpoint.size + found.counts.prunable // 8 + 2**25,
+            "peak_memory": None if training else memory,  # a network's training takes more
         },
+        "training": training,
         "notes": [] if request.force else there_already(request.outputs),
+    }
+
+
+def _training(request: Request, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a strategy would train, and how; a `UsageError` where no network is known."""
+    from ticketkit.opening import arch_for
+
+    experiment = request.experiment()
+    task, robust = experiment.parts()
+    return {
+        "arch": arch_for(checkpoint, request.arch, segmentation=task.segmentation),
+        "task": spec_of(task),
+        "robustifier": None if robust is None else spec_of(robust),
+        "fit": experiment.fit,
+        "run": request.run and str(request.run),
     }

@@ -199,5 +199,12 @@ def test_show_tells_how_it_was_drawn(prune: Cli, cli: Cli) -> None:
 def test_a_plan_writes_nothing_and_trains_nothing(prune: Cli, folder: Path) -> None:
     done = prune("--dry-run", "--json")
     assert done.status == 0, done.err
-    assert json.loads(done.out)["schema"] == "ticketkit.plan/1"
+    document = json.loads(done.out)
+    assert document["schema"] == "ticketkit.plan/1"
+    assert document["training"]["arch"] == NETWORK
+    assert document["bytes"]["peak_memory"] is None
+    said = prune("--dry-run", robustifier="pgd").out
+    assert f"would train {NETWORK} by small:epochs=1\non digits:size=8,labels=40" in said
+    assert "bytes of memory" not in said
+    assert prune("--dry-run", arch="nonsense").status == 2
     assert names(folder) == ["m.safetensors"]

@@ -201,4 +201,10 @@ def _print_plan(document: dict[str, Any]) -> None:
         if document[what]:
             printing.say(f"would write {document[what]}, about {sizes[key]:,} bytes")
     printing.notes(document["notes"])
-    click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
+    if (told := document["training"]) is not None:
+        printing.say(f"would train {told['arch']} by {told['fit']}")
+        printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
+        if told["robustifier"]:
+            printing.say(f"robustifier {told['robustifier']}")
+    else:
+        click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
