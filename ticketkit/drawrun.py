@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ticketkit.checkpoint import Checkpoint
 from ticketkit.distributed import world
 from ticketkit.drawing import drawn
 from ticketkit.environment import device_of
-from ticketkit.errors import some
+from ticketkit.errors import InputError, some
 from ticketkit.experiments import Experiment, data_for, of_the_data, opened, ready
 from ticketkit.jobs import Asked
 from ticketkit.losses import cross_entropy
@@ -165,7 +166,10 @@ def _identity(spec: str, task: Task) -> tuple[str, frozenset[str]]:
 
 def _rounds(run: Run) -> list[dict[str, Any]]:
     """What each finished round aimed at, and what it kept."""
-    tickets = [load_ticket(stage.path / TICKET) for stage in run.stages(SERIES)]
+    tickets = {}
+    for stage in run.stages(SERIES):
+        with contextlib.suppress(InputError):  # an earlier one may have been damaged since
+            tickets[stage.order[0]] = load_ticket(stage.path / TICKET)
     return [
         {
             "number": number,
@@ -173,5 +177,5 @@ def _rounds(run: Run) -> list[dict[str, Any]]:
             "kept": ticket.mask.kept,
             "weights": ticket.mask.size,
         }
-        for number, ticket in enumerate(tickets, 1)
+        for number, ticket in tickets.items()
     ]

@@ -13,7 +13,7 @@ import torch
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
 from ticketkit.budgets import Budget, budget_of
-from ticketkit.choices import Parts
+from ticketkit.choices import Parts, check_sparsity
 from ticketkit.errors import PluginError, UsageError, printable, some
 from ticketkit.grids import block_scores, tilings_of
 from ticketkit.layer import Layer
@@ -92,9 +92,9 @@ class StrategyJob:
         raise failure  # which is none of the strategy's
 
     def _run(self) -> Ticket:
+        strategy = self._asked.parts.strategy
         if self._rounds.over and self.last is not None:
             return self.last.ticket
-        strategy = self._asked.parts.strategy
         shapes = {name: layer.own_shape for name, layer in self.layers.items()}
         with blamed(strategy):
             for found in strategy.rounds(self):
@@ -106,10 +106,13 @@ class StrategyJob:
                     self._rounds.finish(self._ticket_of(found.mask, aim))
             if self.last is None:
                 raise ValueError("it yielded no round")
+            self._check_reached(self.last.ticket.mask)
         self._rounds.end()
         return self.last.ticket
 
     def select(self, sparsity: float, within: Mask | None = None) -> Mask:
+        check_sparsity(sparsity)
+        _check_mask(within)
         self._check_shrinks(sparsity, within)
         with self._ours():
             budget = self._asked.budget(self.layers, sparsity)
@@ -122,6 +125,9 @@ class StrategyJob:
 
     def fit(self, mask: Mask | None = None, *, steps: int = 0, once: bool = False) -> None:
         trainer = self._trainer()
+        _check_mask(mask)
+        if type(steps) is not int:
+            raise TypeError(f"steps is a whole number, found {steps!r}")
         with self._ours():
             trainer.fit(0 if once else self._number, mask, steps=steps)
         self._known = None
@@ -174,6 +180,15 @@ class StrategyJob:
             raise TypeError("it does not say that it trains: trains = True")
         return self._training
 
+    def _check_reached(self, mask: Mask) -> None:
+        """Refuse a last round that keeps more than the sparsity asked for does."""
+        most = self._asked.budget(self.layers, self.sparsity).total
+        if mask.kept > most:
+            raise ValueError(
+                f"its last round keeps {mask.kept:,} weights, where sparsity {self.sparsity:g} "
+                f"keeps {most:,}"
+            )
+
     def _check_shrinks(self, sparsity: float, within: Mask | None) -> None:
         """Refuse to keep more than an earlier round did."""
         before = self.last.ticket.provenance.sparsity if self.last else 0.0
@@ -198,6 +213,11 @@ class StrategyJob:
             _check_budget(mask, budget)
             _check_within(mask, within)
         return Mask({name: _own(self.layers[name], mask) for name in mask})
+
+
+def _check_mask(mask: object) -> None:
+    if mask is not None and not isinstance(mask, Mask):
+        raise TypeError(f"a mask is a ticketkit.Mask, found {mask!r}")
 
 
 def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -90,6 +90,7 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         "ticket": str(request.ticket),
         **ticket_document(ticket),
         **found.told,
+        "left_alone": [str(path) for path in sorted(kept)],
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -95,7 +97,8 @@ def _tell(finished: FinishedRound) -> None:
     """Tell the plugins that listen; one that fails is named in a warning, and the draw goes on."""
     for moment in catalogue().moments:
         try:
-            moment.tell(finished=finished)
+            with contextlib.redirect_stdout(sys.stderr):  # ours is the output of a command
+                moment.tell(finished=finished)
         except BaseException as error:
             if is_stop(error):
                 raise

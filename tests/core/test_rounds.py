@@ -138,6 +138,39 @@ class Regrowing(ticketkit.Strategy):
         yield ticketkit.Round(job.select(job.sparsity / 2, mask))
 
 
+class Timid(ticketkit.Strategy):
+    """Does not go as far as it is asked to."""
+
+    name = "timid"
+
+    def rounds(self, job: ticketkit.Job) -> Iterator[ticketkit.Round]:
+        yield ticketkit.Round(job.select(job.sparsity / 2))
+
+
+class Clumsy(Timid):
+    """Asks for what is no sparsity."""
+
+    def rounds(self, job: Any) -> Iterator[ticketkit.Round]:
+        yield ticketkit.Round(job.select(0.5, within=3))
+
+
+def test_a_strategy_that_stops_short_or_asks_nonsense_is_named() -> None:
+    for strategy, words in (
+        (Timid(), "part 'timid' .*its last round keeps 43 weights, where sparsity 0.8 keeps 14"),
+        (Clumsy(), "part 'timid' .*a mask is a ticketkit.Mask, found 3"),
+    ):
+        with pytest.raises(ticketkit.PluginError, match=words):
+            ticketkit.draw(Named(), scheme="unstructured", sparsity=0.8, strategy=strategy)
+
+
+def test_an_earlier_round_that_was_damaged_since_is_no_matter(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    expected = draw(run)
+    path = run / "round-001" / "ticket.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert draw(run, resume=True) == expected
+
+
 # Fault row 21
 def test_masks_only_shrink() -> None:
     with pytest.raises(ticketkit.UsageError, match=r"masks only shrink.* 0\.4 .*after 0\.8"):

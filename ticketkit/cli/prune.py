@@ -162,7 +162,7 @@ def _print(document: dict[str, Any]) -> None:
     if "training" in document:
         _print_training(document["training"])
     for what in ("output", "ticket"):
-        if document[what]:
+        if document[what] and document[what] not in document["left_alone"]:
             printing.say(f"wrote {document[what]}")
     printing.notes(document["notes"])
 
