@@ -104,7 +104,9 @@ def _single_weights(ticket: Ticket) -> list[str]:
 
 def _output_axis(ticket: Ticket) -> list[str]:
     """Where a draw from a file had to take the first axis of a convolution for its outputs."""
-    if ticket.provenance.source is None:
+    provenance = ticket.provenance
+    network = provenance.task is not None or provenance.fit is not None  # which told the layers
+    if provenance.source is None or network:
         return []
     for name in ticket.mask:
         packed = ticket.mask.packed(name)

@@ -382,7 +382,8 @@ class Task(Part):
     """
 
     classes: int
-    """How many classes there are; targets are 0 to classes - 1. A class attribute or a property."""
+    """How many classes there are; targets are 0 to classes - 1. A class attribute or a property. A
+    task whose classes only its data can tell has none: `classes_in` is what is asked."""
     segmentation: ClassVar[bool] = False
     """Whether each pixel has a class: targets are (height, width), and 255 is ignored."""
     metric: ClassVar[str] = "accuracy"
@@ -403,7 +404,8 @@ class Task(Part):
         """
 
     def classes_in(self, root: Path | None) -> int:
-        """How many classes the data in `root` has: `classes`, unless only the data can tell."""
+        """How many classes the data in `root` has: `classes`, unless only the data can tell. This
+        is what is asked; `classes` is read by this default alone."""
         return self.classes
 
     def download(self, root: Path | None) -> None:

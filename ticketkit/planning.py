@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ticketkit.checkpoint import open_checkpoint
+from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.outputs import there_already
 from ticketkit.prunable import cannot_rank, natural, survey
 from ticketkit.pruning import described
 from ticketkit.request import Request, check_request
 from ticketkit.tensorfile import DTYPES, itemsize
 
+if TYPE_CHECKING:
+    from ticketkit.choices import Parts
+
 
 def plan(request: Request) -> dict[str, Any]:
-    """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
+    """What `prune` would do, from names and shapes alone; reads neither weights nor data, and writes
+    nothing. Its peak memory is None where a network runs, whose memory no shape tells."""
     chosen = check_request(request)
     from ticketkit.budgets import budget_of
     from ticketkit.grids import tilings_of
@@ -29,8 +33,10 @@ def plan(request: Request) -> dict[str, Any]:
     sparsity = chosen.sparsity(request.sparsity)
     budget = budget_of(chosen, found.layers, sparsity, request.allow_empty_layers)
     check_reachable(tilings, budget)
+    network = _network(request, chosen, checkpoint)
     widest = max((itemsize(checkpoint.dtypes[name]) for name in found.layers), default=0)
     values = budget.total * widest if request.with_values else 0
+    held = values + checkpoint.size + found.counts.prunable // 8 + 2**25
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
@@ -48,7 +54,35 @@ def plan(request: Request) -> dict[str, Any]:
         "bytes": {
             "checkpoint": checkpoint.size if request.output else 0,
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
-            "peak_memory": values + checkpoint.size + found.counts.prunable // 8 + 2**25,
+            "peak_memory": None if network else held,
         },
+        **({"training": _training(request, network)} if chosen.strategy.trains else {}),
         "notes": [] if request.force else there_already(request.outputs),
+    }
+
+
+def _network(request: Request, chosen: Parts, checkpoint: Checkpoint) -> str | None:
+    """The spec of the network that the draw would run, on its task; None where it runs none."""
+    if (spec := request.task_of_draw(chosen)) is None:
+        return None
+    from ticketkit.opening import arch_for  # torch
+    from ticketkit.options import resolve
+    from ticketkit.parts import Task
+
+    task = cast("Task", resolve("task", spec))
+    return arch_for(checkpoint, request.arch, segmentation=task.segmentation)
+
+
+def _training(request: Request, arch: str | None) -> dict[str, Any]:
+    """What a strategy would train, by specs with every option; the schedule's is as asked, for its
+    preset may depend on how much data there is."""
+    from ticketkit.options import spec_of
+
+    experiment = request.experiment()
+    task, robust = experiment.parts()
+    return {
+        "arch": arch,
+        "task": spec_of(task),
+        "robustifier": robust and spec_of(robust),
+        "fit": experiment.fit,
     }

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from ticketkit.errors import UsageError, near, printable
-from ticketkit.options import changed
+from ticketkit.options import changed, configured
 from ticketkit.parts import Strategy
 from ticketkit.schedules import Schedule
 
@@ -122,6 +122,8 @@ def schedule_of(
 ) -> Schedule:
     """The schedule that a spec string means at a stage; a `Schedule` stands for itself.
 
+    A spec without a preset, such as a ticket's provenance has, is a whole schedule: what it leaves
+    out is as in `Schedule`.
     `task` is the name of the task, `count` how many training pictures it has, and `robust` whether
     a robustifier perturbs them.
     """
@@ -136,6 +138,10 @@ def schedule_of(
     if stage not in get_args(Stage):
         raise UsageError(f"a stage is one of {', '.join(get_args(Stage))}, found {stage!r}")
     name, _, text = spec.partition(":")
+    if "=" in name:
+        whole: Schedule = configured(Schedule, spec, spec)
+        _check_optimizer(whole)
+        return whole
     if name not in PRESETS:
         known = ", ".join(PRESETS)
         raise UsageError(

@@ -62,7 +62,7 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         ticket.write(ticket_place, request.encoding)
     notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
     notes += of_the_file(checkpoint)
-    if request.prior is not None:
+    if request.prior is not None or request.task_of_draw(chosen) is not None:
         notes += without_normalisation(checkpoint)
     notes += [*conversion(left), SPEED]
     return {

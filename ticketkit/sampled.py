@@ -18,7 +18,7 @@ from ticketkit.losses import cross_entropy
 from ticketkit.opening import network_for
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Task
-from ticketkit.presets import PRESETS, schedule_of
+from ticketkit.presets import schedule_of
 from ticketkit.seeds import order
 from ticketkit.stacking import pixels
 from ticketkit.ticket import Ticket
@@ -52,9 +52,7 @@ def draw_on_task(
     )
     seen = data.train
     if told := checkpoint.pretraining:  # as large as what it was trained on
-        named = told.fit.partition(":")[0] in PRESETS
-        fit = told.fit if named else f"small:{told.fit}"
-        seen = as_evaluated(seen, schedule_of(fit, "pretrain"))
+        seen = as_evaluated(seen, schedule_of(told.fit, "pretrain"))
     batches = sampled(seen, seed)
     ticket = draw(opened.model, batches=batches, loss=cross_entropy, seed=seed, **options)
     provenance = replace(

@@ -72,5 +72,10 @@ def _print(part: dict[str, Any]) -> None:
 def _print_options(part: dict[str, Any]) -> None:
     rows = [(f"  {o['name']}", o["type"], o["default"]) for o in part["options"]]
     printing.table(("  option", "type", "default"), rows)
-    settings = ",".join(f"{o['name']}={o['default']}" for o in part["options"])
+    settings = ",".join(f"{o['name']}={_example(o)}" for o in part["options"])
     click.echo(f"  for example: --{part['kind']} {part['name']}:{settings}")
+
+
+def _example(option: dict[str, Any]) -> str:
+    required = option["default"] == "required"
+    return option["name"].upper() if required else option["default"]

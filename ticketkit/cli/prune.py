@@ -169,15 +169,19 @@ def _print(document: dict[str, Any]) -> None:
 def _print_training(told: dict[str, Any]) -> None:
     """What was trained, and what each round came to."""
     printing.say(f"{told['arch']}, its head {told['head']}")
-    printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
-    if told["robustifier"]:
-        printing.say(f"robustifier {told['robustifier']}")
+    _print_data(told)
     rows = [
         (each["number"], f"{each['sparsity']:.6f}", f"{each['kept']:,}", f"{each['weights']:,}")
         for each in told["rounds"]
     ]
     printing.table(("round", "sparsity", "kept", "of"), rows, "rrrr")
     printing.say(f"run {told['run']}")
+
+
+def _print_data(told: dict[str, Any]) -> None:
+    printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
+    if told["robustifier"]:
+        printing.say(f"robustifier {told['robustifier']}")
 
 
 def _print_plan(document: dict[str, Any]) -> None:
@@ -195,9 +199,13 @@ def _print_plan(document: dict[str, Any]) -> None:
     counts = document["counts"]
     click.echo(f"would keep at most {counts['kept_at_most']:,} of {counts['prunable']:,} weights")
     click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
+    if told := document.get("training"):
+        printing.say(f"would train {told['arch']}, by the schedule {told['fit']}")
+        _print_data(told)
     sizes = document["bytes"]
     for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
         if document[what]:
             printing.say(f"would write {document[what]}, about {sizes[key]:,} bytes")
     printing.notes(document["notes"])
-    click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
+    if sizes["peak_memory"] is not None:
+        click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
