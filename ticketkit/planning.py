@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plan(request: Request) -> dict[str, Any]:
-    """What `prune` would do, from names and shapes alone; reads neither weights nor data, and writes
+    """What `prune` would do, from names and shapes alone; reads no weights and no data, and writes
     nothing. Its peak memory is None where a network runs, whose memory no shape tells."""
     chosen = check_request(request)
     from ticketkit.budgets import budget_of
@@ -56,7 +56,7 @@ def plan(request: Request) -> dict[str, Any]:
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
             "peak_memory": None if network else held,
         },
-        **({"training": _training(request, network)} if chosen.strategy.trains else {}),
+        **({"training": _training(request, chosen, network)} if chosen.strategy.trains else {}),
         "notes": [] if request.force else there_already(request.outputs),
     }
 
@@ -73,13 +73,16 @@ def _network(request: Request, chosen: Parts, checkpoint: Checkpoint) -> str | N
     return arch_for(checkpoint, request.arch, segmentation=task.segmentation)
 
 
-def _training(request: Request, arch: str | None) -> dict[str, Any]:
+def _training(request: Request, chosen: Parts, arch: str | None) -> dict[str, Any]:
     """What a strategy would train, by specs with every option; the schedule's is as asked, for its
-    preset may depend on how much data there is."""
+    preset may depend on how much data there is. A `UsageError` for one without meaning."""
     from ticketkit.options import spec_of
+    from ticketkit.presets import schedule_of, stage_of
 
     experiment = request.experiment()
     task, robust = experiment.parts()
+    stage = stage_of(chosen.strategy, upstream=False)
+    schedule_of(experiment.fit, stage, task=task.name, segmentation=task.segmentation)
     return {
         "arch": arch,
         "task": spec_of(task),

@@ -138,7 +138,7 @@ def schedule_of(
     if stage not in get_args(Stage):
         raise UsageError(f"a stage is one of {', '.join(get_args(Stage))}, found {stage!r}")
     name, _, text = spec.partition(":")
-    if "=" in name:
+    if "=" in name.partition(",")[0]:
         whole: Schedule = configured(Schedule, spec, spec)
         _check_optimizer(whole)
         return whole

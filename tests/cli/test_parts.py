@@ -69,6 +69,14 @@ def test_json_is_one_document(cli: Cli) -> None:
     assert row["options"] == []
 
 
+def test_an_option_that_is_required_is_to_be_filled_in(cli: Cli) -> None:
+    assert cli("parts", "folder").out.endswith("\n  for example: --task folder:path=PATH\n")
+    ending = "\n  for example: --prior salman:path=PATH,norm=l2,eps=none\n"
+    assert cli("parts", "salman").out.endswith(ending)
+    (part,) = cli("parts", "folder", "--json").document["parts"]
+    assert part["options"] == [{"name": "path", "type": "text", "default": "required"}]
+
+
 def test_an_unknown_part_lists_the_near_ones(cli: Cli) -> None:
     result = cli("parts", "kernl")
     assert (result.status, result.out) == (2, "")

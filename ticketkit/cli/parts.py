@@ -76,6 +76,6 @@ def _print_options(part: dict[str, Any]) -> None:
     click.echo(f"  for example: --{part['kind']} {part['name']}:{settings}")
 
 
-def _example(option: dict[str, Any]) -> str:
+def _example(option: dict[str, str]) -> str:
     required = option["default"] == "required"
     return option["name"].upper() if required else option["default"]
