@@ -24,6 +24,8 @@ Tensors = Mapping[str, torch.Tensor]
 class Learner:
     """A job: learns the mask of a network, which is left alone, on `data`."""
 
+    last = None
+
     def __init__(
         self,
         network: nn.Module,

@@ -37,6 +37,8 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
             "task": provenance.task,
             "fit": provenance.fit,
             "robustifier": provenance.robustifier,
+            "arch": provenance.arch,
+            "head": provenance.head,
             "made_by": ticket.made_by,
             "versions": dict(provenance.versions),
         },
@@ -104,9 +106,8 @@ def _single_weights(ticket: Ticket) -> list[str]:
 
 def _output_axis(ticket: Ticket) -> list[str]:
     """Where a draw from a file had to take the first axis of a convolution for its outputs."""
-    provenance = ticket.provenance
-    network = provenance.task is not None or provenance.fit is not None  # which told the layers
-    if provenance.source is None or network:
+    told = ticket.provenance
+    if told.source is None or told.task is not None:  # which a network was opened for
         return []
     for name in ticket.mask:
         packed = ticket.mask.packed(name)

@@ -6,9 +6,10 @@ import contextlib
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -21,7 +22,7 @@ from ticketkit.errors import UsageError, some
 from ticketkit.jobs import Asked, StrategyJob
 from ticketkit.mask import Mask
 from ticketkit.parts import Allocation, Criterion, Robustifier, Scheme, Strategy
-from ticketkit.prunable import Counts, survey
+from ticketkit.prunable import Survey, survey
 from ticketkit.rounds import Rounds
 from ticketkit.scoring import Scores
 from ticketkit.sharing import led
@@ -54,6 +55,7 @@ def draw(
     loss: Loss | None = None,
     data: Any = None,
     schedule: str | Schedule | None = None,
+    stage: Literal["upstream", "downstream"] = "upstream",
     robustifier: str | Robustifier | None = None,
     run: Run | str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -74,9 +76,11 @@ def draw(
 
     A strategy that trains, such as `"imp"` or `"lmp"`, takes a network, of which it trains a copy,
     and `data`; this, `schedule` (by default `"small"`), `robustifier`, `loss`, `run`, `resume`,
-    `workers`, `save_every` and `report` are as in `fit`. Each finished round is saved in the run,
-    as a ticket, and a draw that was killed goes on from there. BatchNorm and the task head are
-    trained too, and nothing of what is trained is in the ticket but its mask.
+    `workers`, `save_every` and `report` are as in `fit`. A preset means other rounds upstream, on
+    the task that the network was trained on, than with `stage="downstream"`. Each finished round is
+    saved in the run, as a ticket, and a draw that was killed goes on from there. BatchNorm and the
+    task head are trained too, and nothing of what is trained is in the ticket but its mask.
+    `batches` are then gone through in each round.
 
     Of many processes of torch.distributed, all of which have to call it, the first selects, and all
     get its ticket, or its error.
@@ -89,19 +93,28 @@ def draw(
     asked = Asked(chosen, chosen.sparsity(sparsity), _whole("seed", seed), bool(allow_empty_layers))
     trains, network = chosen.strategy.trains, isinstance(model, torch.nn.Module)
     chosen.check_data(network=network, batches=batches, loss=None if trains else loss)
-    chosen.check_training(network=network, data=data, others=(schedule, robustifier, run))
+    chosen.check_training(
+        network=network, data=data, others=(schedule, robustifier, run, resume or None)
+    )
     recipe = None
     if trains:
         from ticketkit.retraining import recipe_of
 
-        recipe = recipe_of(data, schedule, chosen.strategy, robustifier, loss, asked.seed)
+        if stage not in ("upstream", "downstream"):
+            raise UsageError(f"stage is one of upstream, downstream; found {stage!r}")
+        up = stage == "upstream"
+        recipe = recipe_of(
+            data, schedule, chosen.strategy, robustifier, loss, asked.seed, upstream=up
+        )
         recipe = replace(recipe, workers=workers, save_every=save_every, report=report)
-    source = source_of(model)
-    ticket = drawn(
+    source, include, exclude = source_of(model), _globs(include), _globs(exclude)
+    chosen.check()
+    return drawn(
         model,
         asked,
-        include=_globs(include),
-        exclude=_globs(exclude),
+        survey(source.tensors(), include, exclude, chosen.spares),
+        include=include,
+        exclude=exclude,
         digest=source.digest if digest or not network else None,
         batches=batches,
         loss=loss,
@@ -109,22 +122,20 @@ def draw(
         run=run,
         resume=resume,
     )
-    if not asked.sparsity:
-        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=2)
-    if asked.allow_empty_layers:
-        _warn_of_empty_layers(ticket.mask)
-    return ticket
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def drawn(
     model: torch.nn.Module | Checkpoint,
     asked: Asked,
+    found: Survey,
     *,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     digest: Callable[[], str] | None,
-    counted: Counts | None = None,
-    task: str | None = None,
+    about: Mapping[str, str] = _NOTHING,
     batches: Batches | None = None,
     loss: Loss | None = None,
     recipe: Recipe | None = None,
@@ -133,12 +144,10 @@ def drawn(
 ) -> Ticket:
     """`draw`, of what is asked for, which was checked.
 
-    `digest` finds the digest of the source, `counted` has its counts where those of the network
-    are others, and `recipe` is how a strategy trains that does.
+    `found` is what of the model is cut, `digest` finds the digest of the source, `about` is what
+    else its provenance tells, and `recipe` is how a strategy trains that does.
     """
     chosen, source = asked.parts, source_of(model)
-    chosen.check()
-    found = survey(source.tensors(), include, exclude, chosen.spares)
     provenance = Provenance(
         **chosen.specs(),
         sparsity=asked.sparsity,
@@ -148,7 +157,7 @@ def drawn(
         allow_empty_layers=asked.allow_empty_layers,
         normalisation=source.normalisation(),
         versions=versions_of(*vars(chosen).values()),
-        task=task,
+        **about,
     )
     with contextlib.ExitStack() as stack:
         hashed = stack.enter_context(in_background(digest if world().leads else None))
@@ -172,15 +181,20 @@ def drawn(
 
         def ticket_of(mask: Mask, aim: float) -> Ticket:
             told = replace(provenance, sparsity=aim, source=led(hashed))
-            return Ticket(mask, told, counted or found.counts, found.aliases)
+            return Ticket(mask, told, found.counts, found.aliases)
 
         rounds = Rounds(training.run if training else None, recipe.report if recipe else None)
-        return StrategyJob(asked, found.layers, scored, ticket_of, rounds, training).run()
+        ticket = StrategyJob(asked, found.layers, scored, ticket_of, rounds, training).run()
+    if not asked.sparsity:
+        warnings.warn("sparsity 0: the ticket keeps every weight", stacklevel=3)
+    if asked.allow_empty_layers:
+        _warn_of_empty_layers(ticket.mask)
+    return ticket
 
 
 def _warn_of_empty_layers(mask: Mask) -> None:
     if empty := [name for name, sparsity in mask.layer_sparsity().items() if sparsity == 1]:
-        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=3)
+        warnings.warn(f"{len(empty)} layers keep nothing: {some(empty, 1000)}", stacklevel=4)
 
 
 def _whole(name: str, value: object) -> int:

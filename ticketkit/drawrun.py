@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from ticketkit.augmenting import as_evaluated
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.distributed import world
 from ticketkit.drawing import drawn
 from ticketkit.environment import device_of
-from ticketkit.errors import some
+from ticketkit.errors import InputError, some
 from ticketkit.experiments import Experiment, data_for, of_the_data, opened, ready
 from ticketkit.jobs import Asked
 from ticketkit.losses import cross_entropy
-from ticketkit.mask import Mask
 from ticketkit.opening import network_for
-from ticketkit.options import spec_of, written
+from ticketkit.options import options_of, spec_of, written
 from ticketkit.parts import Task, brings
 from ticketkit.presets import schedule_of, stage_of
-from ticketkit.prunable import find_head, survey
+from ticketkit.prunable import find_head
 from ticketkit.retraining import Recipe
-from ticketkit.rounds import SERIES, TICKET
+from ticketkit.rounds import SERIES, TICKET, Rounds
 from ticketkit.sampled import sampled
 from ticketkit.sharing import agree
-from ticketkit.sources import source_of
 from ticketkit.ticket import Ticket, load_ticket
-from ticketkit.transplanting import placed
+from ticketkit.viewing import View
 
 if TYPE_CHECKING:
     from ticketkit.loop import Report
@@ -41,6 +39,7 @@ class Trained:
     """The ticket of a strategy that trains, and what its document tells beside it."""
 
     ticket: Ticket
+    spared: dict[str, str]
     told: dict[str, Any]
     notes: list[str]
 
@@ -52,31 +51,36 @@ def draw_in_run(
     *,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    report: Report | None,
+    new_head: bool = False,
+    check: Callable[[Ticket | None], None] = lambda finished: None,
+    report: Report | None = None,
 ) -> Trained:
     """Draw by a strategy that trains a checkpoint's network on a task, in a run.
 
-    On the task that the checkpoint was trained on its head is kept (upstream), on any other one the
-    network gets a new one (downstream). For segmentation it becomes the backbone of a segmenter:
-    what that has beside it is trained and stays dense; the tickets of rounds have its names.
+    On the task that the checkpoint was trained on its head is kept (upstream), on any other one, or
+    with `new_head`, the network gets a new one (downstream). For segmentation it becomes the
+    backbone of a segmenter: what that has beside it is trained and stays dense; the tickets of
+    rounds have its names. `check` is called before any training, with the ticket of a run that has
+    come to its end.
     """
     experiment.check_run()
-    found = survey(checkpoint.tensors(), include, exclude, asked.parts.spares)
-    asked.check_reachable(found.layers)
     task, robust = experiment.parts()
     data = data_for(experiment, task)
-    upstream = trained_on(checkpoint, task, data.classes)
+    upstream = not new_head and trained_on(checkpoint, task, data.classes)
     network = network_for(
         checkpoint,
         experiment.arch,
         data.classes,
         data.shape[0],
-        experiment.seed,
+        asked.seed,
         segmentation=task.segmentation,
         skip_head=not upstream,
     )
-    places = placed(found.layers, [name for name, _ in network.model.named_parameters()])
-    spared = _beside(network.model, places)
+    view = View.of(network.model, checkpoint)
+    found = view.survey(include, exclude, asked.parts.spares)
+    if not upstream:
+        view.check_heads(found)
+    asked.check_reachable(found.layers)
     schedule = schedule_of(
         experiment.fit,
         stage_of(asked.parts.strategy, upstream=upstream),
@@ -99,29 +103,33 @@ def draw_in_run(
         "robustifier": None if robust is None else spec_of(robust),
         "fit": written(schedule),
         "head": "kept" if upstream else "new",
-        "seed": experiment.seed,
+        "seed": asked.seed,
         "checkpoint": digest,
         "data": of_the_data(data),
         "processes": world().size,
     }
     agree("what they do", recipe)
     looks = brings(asked.parts.criterion, "collect")
+    seen = as_evaluated(data.train, schedule)
     with opened(experiment, "prune", recipe, device, world()) as run:
+        if world().leads:
+            finished = Rounds(run, None, alone=True)
+            check(view.named(finished.last.ticket) if finished.over and finished.last else None)
         ticket = drawn(
             model,
             asked,
+            view.on_network(found),
             include=include,
-            exclude=(*exclude, *spared),
+            exclude=exclude,
             digest=lambda: digest,
-            counted=found.counts,
-            task=spec_of(task),
-            batches=sampled(data.train, experiment.seed, device) if looks else None,
+            about={name: recipe[name] for name in ("task", "arch", "head")},
+            batches=sampled(seen, asked.seed, device) if looks else None,
             recipe=Recipe(
                 data.train,
                 schedule,
                 cross_entropy,
                 robust,
-                experiment.seed,
+                asked.seed,
                 experiment.workers,
                 report=report,
             ),
@@ -130,45 +138,38 @@ def draw_in_run(
         told = {name: recipe[name] for name in ("arch", "task", "robustifier", "fit", "head")}
         told |= {"run": run and str(run.path), "rounds": _rounds(run) if run else []}
         notes = list(run.notes) if run else []
+    if upstream and not checkpoint.pretraining:
+        notes.append(
+            f"the file tells no task: its head is kept, as it is for {data.classes} classes too "
+            "(--new-head replaces it)"
+        )
     fresh = network.loaded.fresh
-    return Trained(
-        _named(ticket, places),
-        told,
-        notes + ([f"new, and trained: {some(fresh)}"] if fresh else []),
-    )
-
-
-def _beside(model: torch.nn.Module, places: Mapping[str, str]) -> list[str]:
-    """The weights that a segmenter has beside its backbone: they are no part of a ticket."""
-    if all(name == place for name, place in places.items()):
-        return []
-    layers = survey(source_of(model).tensors()).layers
-    return sorted(set(layers) - set(places.values()))
-
-
-def _named(ticket: Ticket, places: Mapping[str, str]) -> Ticket:
-    """The ticket of a network by the names that the checkpoint has for its layers."""
-    names = {place: name for name, place in places.items()}
-    bits = {names[place]: ticket.mask.packed(place) for place in ticket.mask}
-    return replace(ticket, mask=Mask(bits))
+    notes += [f"new, and trained: {some(fresh)}"] if fresh else []
+    return Trained(view.named(ticket), found.spared, told, notes)
 
 
 def trained_on(checkpoint: Checkpoint, task: Task, classes: int) -> bool:
     """Whether a checkpoint's head is the task's: its metadata tells, or else the head's size."""
     if told := checkpoint.pretraining:
-        return _bare(told.task) == _bare(spec_of(task))
+        return _identity(told.task, task) == _identity(spec_of(task), task)
     head = find_head([tensor.name for tensor in checkpoint.tensors() if tensor.reason is None])
     return head is not None and checkpoint.shapes[head][0] == classes
 
 
-def _bare(spec: str) -> str:
-    """A spec without its options."""
-    return re.sub(r":[^:=]*=.*", "", spec)
+def _identity(spec: str, task: Task) -> tuple[str, frozenset[str]]:
+    """What names a task's data: its name and those of its options that have no default."""
+    bare, _, options = re.sub(r":([^:=]*=.*)", r"\n\1", spec).partition("\n")
+    needed = {option.name for option in options_of(type(task)) if option.default == "required"}
+    named = {item for item in options.split(",") if item.partition("=")[0].strip() in needed}
+    return bare, frozenset(named)
 
 
 def _rounds(run: Run) -> list[dict[str, Any]]:
     """What each finished round aimed at, and what it kept."""
-    tickets = [load_ticket(stage.path / TICKET) for stage in run.stages(SERIES)]
+    tickets = {}
+    for stage in run.stages(SERIES):
+        with contextlib.suppress(InputError):  # an earlier one may have been damaged since
+            tickets[stage.order[0]] = load_ticket(stage.path / TICKET)
     return [
         {
             "number": number,
@@ -176,5 +177,5 @@ def _rounds(run: Run) -> list[dict[str, Any]]:
             "kept": ticket.mask.kept,
             "weights": ticket.mask.size,
         }
-        for number, ticket in enumerate(tickets, 1)
+        for number, ticket in tickets.items()
     ]

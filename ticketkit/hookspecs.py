@@ -310,6 +310,6 @@ def ticketkit_round_finished(finished: FinishedRound) -> None:
             print(f"round {finished.number}: {mask.kept:,} of {mask.size:,} weights are kept")
 
     Strategies that are done in one round finish one. Of many processes the leading one reports; a
-    draw that is resumed reports no round again. What is returned is ignored, and an error becomes a
-    warning that names this plugin.
+    draw that is resumed reports no round again. What is printed goes to standard error, what is
+    returned is ignored, and an error becomes a warning that names this plugin.
     """

@@ -77,6 +77,8 @@ def decoded(index: int, path: Path, mode: str | None = "RGB") -> torch.Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which change no pixel
             with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):  # which Pillow would clip, not scale
+                    raise ValueError(f"mode {image.mode}: expected 8 bits a channel")
                 pixels = np.array(image.convert(mode) if mode else image)
     except Exception as error:
         raise InputError(f"picture {index}, {printable(str(path))}: {_why(error)}") from error

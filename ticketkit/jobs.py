@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ import torch
 from ticketkit.bits import BlockBits, PackedBits, pack
 from ticketkit.blame import blamed
 from ticketkit.budgets import Budget, budget_of
-from ticketkit.choices import Parts
-from ticketkit.errors import UsageError, printable, some
+from ticketkit.choices import Parts, check_sparsity
+from ticketkit.errors import PluginError, UsageError, printable, some
 from ticketkit.grids import block_scores, tilings_of
 from ticketkit.layer import Layer
 from ticketkit.mask import Mask
@@ -69,6 +70,7 @@ class StrategyJob:
         self._ticket_of = ticket_of
         self._rounds = rounds
         self._training = training
+        self._failure: Exception | None = None
         self._known: Scores | None = None  # of the weights as they are, once they were asked for
 
     @property
@@ -81,7 +83,18 @@ class StrategyJob:
 
     def run(self) -> Ticket:
         """The ticket of the strategy's last round."""
+        try:
+            return self._run()
+        except PluginError as error:
+            if self._failure is None or error.__cause__ is not self._failure:
+                raise
+            failure = self._failure
+        raise failure  # which is none of the strategy's
+
+    def _run(self) -> Ticket:
         strategy = self._asked.parts.strategy
+        if self._rounds.over and self.last is not None:
+            return self.last.ticket
         shapes = {name: layer.own_shape for name, layer in self.layers.items()}
         with blamed(strategy):
             for found in strategy.rounds(self):
@@ -89,23 +102,34 @@ class StrategyJob:
                     raise TypeError(f"a round must be a ticketkit.Round, found {found!r}")
                 _check_cover(found.mask, shapes)
                 aim = self.sparsity if found.sparsity is None else found.sparsity
-                self._rounds.finish(self._ticket_of(found.mask, aim))
+                with self._ours():
+                    self._rounds.finish(self._ticket_of(found.mask, aim))
             if self.last is None:
                 raise ValueError("it yielded no round")
+            self._check_reached(self.last.ticket.mask)
         self._rounds.end()
         return self.last.ticket
 
     def select(self, sparsity: float, within: Mask | None = None) -> Mask:
+        check_sparsity(sparsity)
+        _check_mask(within)
         self._check_shrinks(sparsity, within)
-        budget = self._asked.budget(self.layers, sparsity)
-        return led(lambda: self._selected(self._scores(), budget, within))
+        with self._ours():
+            budget = self._asked.budget(self.layers, sparsity)
+            return led(lambda: self._selected(self._scores(), budget, within))
 
     def block_scores(self) -> Mapping[str, torch.Tensor]:
         tilings = tilings_of(self._asked.parts.scheme, self.layers)
-        return led(lambda: block_scores(self._scores(), tilings))
+        with self._ours():
+            return led(lambda: block_scores(self._scores(), tilings))
 
-    def fit(self, mask: Mask | None = None, *, steps: int = 0) -> None:
-        self._trainer().fit(self._number, mask, steps=steps)
+    def fit(self, mask: Mask | None = None, *, steps: int = 0, once: bool = False) -> None:
+        trainer = self._trainer()
+        _check_mask(mask)
+        if type(steps) is not int:
+            raise TypeError(f"steps is a whole number, found {steps!r}")
+        with self._ours():
+            trainer.fit(0 if once else self._number, mask, steps=steps)
         self._known = None
 
     def learn(self, scores: Mapping[str, torch.Tensor]) -> Mask:
@@ -115,7 +139,10 @@ class StrategyJob:
         budget = self._asked.budget(self.layers, self.sparsity)
         chosen = partial(self._selected, budget=budget, within=None)
         tilings = tilings_of(scheme, self.layers)
-        with learning(trainer.model, self.layers, tilings, scores, chosen) as network:
+        with (
+            learning(trainer.model, self.layers, tilings, scores, chosen) as network,
+            self._ours(),
+        ):
             trainer.fit(self._number, network=network)
             return network.mask()
 
@@ -125,6 +152,15 @@ class StrategyJob:
     def rewind(self, state: State | None = None) -> None:
         self._trainer().rewind(state)
         self._known = None
+
+    @contextlib.contextmanager
+    def _ours(self) -> Iterator[None]:
+        """What goes wrong inside is not the strategy's to answer for."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+            raise
 
     def generator(self, name: str) -> torch.Generator:
         return Context(name, self._asked.seed).generator
@@ -143,6 +179,15 @@ class StrategyJob:
         if self._training is None:
             raise TypeError("it does not say that it trains: trains = True")
         return self._training
+
+    def _check_reached(self, mask: Mask) -> None:
+        """Refuse a last round that keeps more than the sparsity asked for does."""
+        most = self._asked.budget(self.layers, self.sparsity).total
+        if mask.kept > most:
+            raise ValueError(
+                f"its last round keeps {mask.kept:,} weights, where sparsity {self.sparsity:g} "
+                f"keeps {most:,}"
+            )
 
     def _check_shrinks(self, sparsity: float, within: Mask | None) -> None:
         """Refuse to keep more than an earlier round did."""
@@ -168,6 +213,11 @@ class StrategyJob:
             _check_budget(mask, budget)
             _check_within(mask, within)
         return Mask({name: _own(self.layers[name], mask) for name in mask})
+
+
+def _check_mask(mask: object) -> None:
+    if mask is not None and not isinstance(mask, Mask):
+        raise TypeError(f"a mask is a ticketkit.Mask, found {mask!r}")
 
 
 def _check_cover(mask: Mask, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -214,6 +214,7 @@ class Loop:
 
     def _tell(self, event: str, **fields: Any) -> None:
         if self._world.leads:
+            fields |= self._saver.about
             self._saver.tell(event, **fields)
             if self._report is not None:
                 self._report({"event": event, **fields})

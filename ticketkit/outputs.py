@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from ticketkit.archive import form_of, index_of, is_folder, is_sharded
@@ -43,13 +44,13 @@ def check_files(source: Path, pruned: Path | None, outputs: tuple[Path, ...]) ->
         _check_alone(pruned, {path.name for path in parts})
 
 
-def check_absent(outputs: tuple[Path, ...], *, force: bool) -> None:
+def check_absent(outputs: Collection[Path], *, force: bool) -> None:
     """Refuse outputs that something stands in the place of, unless they may be replaced."""
     if not force and (there := there_already(outputs)):
         raise UsageError(there[0])
 
 
-def there_already(outputs: tuple[Path, ...]) -> list[str]:
+def there_already(outputs: Collection[Path]) -> list[str]:
     """A sentence on outputs that something stands in the place of; none where nothing does."""
     there = some(str(path) for path in outputs if os.path.lexists(path))
     return [f"already there: {there}; --force replaces what is there"] if there else []

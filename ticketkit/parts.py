@@ -239,10 +239,12 @@ class Job(Protocol):
         """How much each block matters, by the criterion: float64, in the shape of a layer's grid of
         blocks, or of its weights (out, in/groups, *kernel) where the scheme is no tiling."""
 
-    def fit(self, mask: Mask | None = None, *, steps: int = 0) -> None:
+    def fit(self, mask: Mask | None = None, *, steps: int = 0, once: bool = False) -> None:
         """Train the network on, the mask held, under the job's schedule and robustifier.
 
-        The optimizer is a fresh one. With `steps` the training ends after so many of its steps.
+        The optimizer is a fresh one. With `steps` the training ends after so many of its steps. A
+        training is found again, as far as it was saved, by its place in its round. One that is done
+        `once` belongs to no round: a draw that goes on in a later round finds it finished.
         """
 
     def learn(self, scores: Mapping[str, torch.Tensor]) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
+from ticketkit.options import resolve, spec_of
 from ticketkit.outputs import there_already
 from ticketkit.prunable import cannot_rank, natural, survey
 from ticketkit.pruning import described
@@ -13,6 +14,7 @@ from ticketkit.tensorfile import DTYPES, itemsize
 
 if TYPE_CHECKING:
     from ticketkit.choices import Parts
+    from ticketkit.parts import Task
 
 
 def plan(request: Request) -> dict[str, Any]:
@@ -33,10 +35,11 @@ def plan(request: Request) -> dict[str, Any]:
     sparsity = chosen.sparsity(request.sparsity)
     budget = budget_of(chosen, found.layers, sparsity, request.allow_empty_layers)
     check_reachable(tilings, budget)
-    network = _network(request, chosen, checkpoint)
     widest = max((itemsize(checkpoint.dtypes[name]) for name in found.layers), default=0)
     values = budget.total * widest if request.with_values else 0
-    held = values + checkpoint.size + found.counts.prunable // 8 + 2**25
+    arch = _network(request, chosen, checkpoint)
+    training = _training(request, chosen, arch) if chosen.strategy.trains else None
+    memory = values + checkpoint.size + found.counts.prunable // 8 + 2**25
     return {
         "schema": "ticketkit.plan/1",
         "input": described(checkpoint),
@@ -54,29 +57,29 @@ def plan(request: Request) -> dict[str, Any]:
         "bytes": {
             "checkpoint": checkpoint.size if request.output else 0,
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
-            "peak_memory": None if network else held,
+            "peak_memory": None if arch else memory,
         },
-        **({"training": _training(request, chosen, network)} if chosen.strategy.trains else {}),
+        "training": training,
         "notes": [] if request.force else there_already(request.outputs),
     }
 
 
 def _network(request: Request, chosen: Parts, checkpoint: Checkpoint) -> str | None:
-    """The spec of the network that the draw would run, on its task; None where it runs none."""
+    """The spec of the network that would run on the task, None where none would; a `UsageError`
+    where no network is known."""
     if (spec := request.task_of_draw(chosen)) is None:
         return None
     from ticketkit.opening import arch_for  # torch
-    from ticketkit.options import resolve
-    from ticketkit.parts import Task
 
     task = cast("Task", resolve("task", spec))
     return arch_for(checkpoint, request.arch, segmentation=task.segmentation)
 
 
 def _training(request: Request, chosen: Parts, arch: str | None) -> dict[str, Any]:
-    """What a strategy would train, by specs with every option; the schedule's is as asked, for its
-    preset may depend on how much data there is. A `UsageError` for one without meaning."""
-    from ticketkit.options import spec_of
+    """What a strategy would train, and how; a `UsageError` for a schedule without meaning.
+
+    The schedule is told as asked: a preset's may depend on how much data there is.
+    """
     from ticketkit.presets import schedule_of, stage_of
 
     experiment = request.experiment()
@@ -86,6 +89,7 @@ def _training(request: Request, chosen: Parts, arch: str | None) -> dict[str, An
     return {
         "arch": arch,
         "task": spec_of(task),
-        "robustifier": robust and spec_of(robust),
+        "robustifier": None if robust is None else spec_of(robust),
         "fit": experiment.fit,
+        "run": request.run and str(request.run),
     }

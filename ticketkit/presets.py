@@ -124,11 +124,13 @@ def schedule_of(
 
     A spec without a preset, such as a ticket's provenance has, is a whole schedule: what it leaves
     out is as in `Schedule`.
+
     `task` is the name of the task, `count` how many training pictures it has, and `robust` whether
     a robustifier perturbs them.
     """
     if isinstance(spec, Schedule):
         _check_optimizer(spec)
+        _check_solver(spec, stage)
         return spec
     if not isinstance(spec, str):
         raise UsageError(
@@ -138,9 +140,10 @@ def schedule_of(
     if stage not in get_args(Stage):
         raise UsageError(f"a stage is one of {', '.join(get_args(Stage))}, found {stage!r}")
     name, _, text = spec.partition(":")
-    if "=" in name.partition(",")[0]:
+    if "=" in name.partition(",")[0]:  # as tickets and checkpoints record it
         whole: Schedule = configured(Schedule, spec, spec)
         _check_optimizer(whole)
+        _check_solver(whole, stage)
         return whole
     if name not in PRESETS:
         known = ", ".join(PRESETS)
@@ -151,6 +154,7 @@ def schedule_of(
     found = changed(base, _counted(base, text), spec)
     if found.optimizer != base.optimizer:
         _check_optimizer(found)
+    _check_solver(found, stage)
     return found
 
 
@@ -162,6 +166,12 @@ def stage_of(strategy: Strategy, *, upstream: bool) -> Stage:
     if strategy.stage == "mask":
         return "mask"
     return "upstream" if upstream else "downstream"
+
+
+def _check_solver(schedule: Schedule, stage: Stage) -> None:
+    """Refuse for rounds and masks what trains nothing but a head."""
+    if stage in ("upstream", "downstream", "mask"):
+        schedule.check_solver(linear=False, plain=False)
 
 
 def _check_optimizer(schedule: Schedule) -> None:

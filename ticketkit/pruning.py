@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
@@ -29,6 +32,17 @@ if TYPE_CHECKING:
 SPEED = "zeros alone speed nothing up: a pruned file has the size and the speed of the dense one"
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A ticket, and what a document tells of how it was drawn."""
+
+    ticket: Ticket
+    spared: dict[str, str]
+    """Why each parameter that might be pruned is not."""
+    told: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
 def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
     """Draw a ticket from a file, write what was asked for, and return what was done.
 
@@ -41,28 +55,31 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         if not stack.enter_context(_together(request, chosen)).leads:
             _drawn(request, chosen, open_checkpoint(request.input, request.checkpoint_key), None)
             return {}
+        kept = _kept(request)
         # The checkpoint is placed last: the ticket can be drawn again from what was there before.
-        place = request.output and stack.enter_context(
-            reserve_pruned(request.input, request.output)
-        )
-        ticket_place = stack.enter_context(reserve(request.ticket))
+        place = None
+        if request.output and request.output not in kept:
+            place = stack.enter_context(reserve_pruned(request.input, request.output))
+        ticket_place = None
+        if request.ticket not in kept:
+            ticket_place = stack.enter_context(reserve(request.ticket))
         # Another command may have ended just now.
-        check_absent(request.outputs, force=request.force or request.resume)
+        check_absent(set(request.outputs) - kept, force=request.force)
         checkpoint = open_checkpoint(request.input, request.checkpoint_key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            ticket, told, notes = _drawn(request, chosen, checkpoint, report)
+            found = _drawn(request, chosen, checkpoint, report)
+        ticket = found.ticket
         if request.with_values:
             ticket = ticket.with_values(checkpoint)
-        if request.resume and not request.force:
-            _check_own(request, ticket)
-        found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
         zeros = _zeros_before(checkpoint, ticket)
         left = checkpoint.write(place, ticket.mask_for(checkpoint)) if place else []
-        ticket.write(ticket_place, request.encoding)
-    notes = [*(str(warning.message) for warning in caught), *notes, *zeros, *notes_on(ticket)]
+        if ticket_place:
+            ticket.write(ticket_place, request.encoding)
+    notes = [*(str(each.message) for each in caught), *found.notes, *zeros, *notes_on(ticket)]
+    notes += [f"{path} was there already, and is left as it is" for path in sorted(kept)]
     notes += of_the_file(checkpoint)
-    if request.prior is not None or request.task_of_draw(chosen) is not None:
+    if request.prior is not None or request.task is not None:
         notes += without_normalisation(checkpoint)
     notes += [*conversion(left), SPEED]
     return {
@@ -72,7 +89,8 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
-        **told,
+        **found.told,
+        "left_alone": [str(path) for path in sorted(kept)],
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
     }
@@ -89,27 +107,27 @@ def _together(request: Request, chosen: Parts) -> contextlib.AbstractContextMana
     return session(device_of(request.device))
 
 
-def _drawn(
-    request: Request, chosen: Parts, checkpoint: Checkpoint, report: Report | None
-) -> tuple[Ticket, dict[str, Any], list[str]]:
-    """The ticket, what its document tells of how it was trained, and notes."""
+def _drawn(request: Request, chosen: Parts, checkpoint: Checkpoint, report: Report | None) -> Drawn:
     try:
         if not chosen.strategy.trains:
-            return _drawn_at_once(request, chosen, checkpoint), {}, []
+            ticket = _drawn_at_once(request, chosen, checkpoint)
+            found = survey(checkpoint.tensors(), request.include, request.exclude, chosen.spares)
+            return Drawn(ticket, found.spared)
         from ticketkit.drawrun import draw_in_run
         from ticketkit.jobs import Asked
 
         sparsity = chosen.sparsity(request.sparsity)
-        asked = Asked(chosen, sparsity, request.seed, request.allow_empty_layers)
         trained = draw_in_run(
             checkpoint,
             request.experiment(),
-            asked,
+            Asked(chosen, sparsity, request.seed, request.allow_empty_layers),
             include=request.include,
             exclude=request.exclude,
+            new_head=request.new_head,
+            check=partial(_check_own, request, checkpoint),
             report=report,
         )
-        return trained.ticket, {"training": trained.told}, trained.notes
+        return Drawn(trained.ticket, trained.spared, {"training": trained.told}, trained.notes)
     except WeightsError as error:
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 
@@ -134,14 +152,24 @@ def _drawn_at_once(request: Request, chosen: Parts, checkpoint: Checkpoint) -> T
     )
 
 
-def _check_own(request: Request, ticket: Ticket) -> None:
-    """Refuse outputs that are there already, unless the ticket among them is this run's own."""
-    try:
-        own = request.ticket.read_bytes() == ticket.encoded(request.encoding)
-    except OSError:
-        own = False
-    if not own:
-        check_absent(request.outputs, force=False)
+def _kept(request: Request) -> set[Path]:
+    """The outputs that are there already, where a run may be at its end and they may be its own."""
+    if request.force or not request.resume:
+        return set()
+    return {path for path in request.outputs if path.exists()}
+
+
+def _check_own(request: Request, checkpoint: Checkpoint, finished: Ticket | None) -> None:
+    """Refuse outputs that are there already, unless the ticket among them is the finished run's."""
+    if finished is not None and request.with_values:
+        finished = finished.with_values(checkpoint)
+    kept = _kept(request)
+    ours = finished is not None and (
+        request.ticket not in kept
+        or request.ticket.read_bytes() == finished.encoded(request.encoding)
+    )
+    if not ours:
+        check_absent(kept, force=False)
 
 
 def described(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class Request:
     run: Path | None = None
     """The folder of its run; None for one named by its content."""
     resume: bool = False
+    new_head: bool = False
+    """Whether the network gets a new head although the task may be its own."""
     prior: Mapping[str, Any] | None = None
     """What is told of the prior that chose the input; None for one that was named."""
     device: str = "auto"
@@ -106,7 +108,7 @@ def check_request(request: Request) -> Parts:
     if chosen.strategy.trains:
         request.experiment().check()
     elif any(getattr(request, name) != getattr(Request, name) for name in _OF_TRAINING):
-        named = ", ".join(f"--{name}" for name in _OF_TRAINING)
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in _OF_TRAINING)
         raise UsageError(
             f"strategy {request.strategy} does not train: {named} are for those that do, such as "
             "imp"
@@ -114,4 +116,4 @@ def check_request(request: Request) -> Parts:
     return chosen
 
 
-_OF_TRAINING = ("robustifier", "fit", "run", "resume", "device", "workers")
+_OF_TRAINING = ("robustifier", "fit", "run", "resume", "new_head", "device", "workers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from ticketkit.distributed import whole_world
+from ticketkit.errors import UsageError
 from ticketkit.feeding import feed_of
 from ticketkit.loop import Loop, Report
 from ticketkit.losses import cross_entropy
@@ -70,6 +72,8 @@ def recipe_of(
     robustifier: str | Robustifier | None,
     loss: Loss | None,
     seed: int,
+    *,
+    upstream: bool,
 ) -> Recipe:
     """The recipe of a draw from what its caller says."""
     robust = None
@@ -77,7 +81,7 @@ def recipe_of(
         robust = cast("Robustifier", resolve("robustifier", robustifier))
     chosen = schedule_of(
         schedule or "small",
-        stage_of(strategy, upstream=True),
+        stage_of(strategy, upstream=upstream),
         robust=robust is not None,
         count=count_of(data),
     )
@@ -104,6 +108,7 @@ def retrained(
         "processes": whole_world().size,
     }
     agree("the draw", what)
+    feed_of(recipe.data, recipe.schedule, 0, whole_world(), recipe.workers)  # or nothing is begun
     with contextlib.ExitStack() as stack:
         if run is not None and not isinstance(run, Run):
             run = stack.enter_context(led_run(Path(run), what, inner, resume=resume))
@@ -117,8 +122,8 @@ _NOT_ASKED = ("versions", "source", "normalisation", "task")
 class Retraining:
     """A network that a strategy trains, and its way back.
 
-    Trainings have names, so that one which was killed is found again: the round that they are for
-    and their place in it, or how early they end.
+    Trainings have names, by which one that was killed is found again: their round, and their place
+    in it.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, run: Run | None) -> None:
@@ -126,7 +131,7 @@ class Retraining:
         self.run = run
         self._recipe = recipe
         self._pretrained = self.state()
-        self._place = (0, 0)
+        self._places: dict[int, int] = {}
 
     def fit(
         self,
@@ -136,45 +141,43 @@ class Retraining:
         steps: int = 0,
         network: nn.Module | None = None,
     ) -> None:
-        """Train for a round, by a fresh optimizer; `network` in the place of the model."""
+        """Train for a round, or for none (0), by a fresh optimizer.
+
+        With `steps` for the first ones of the schedule alone. `network` is trained in the place of
+        the model.
+        """
         recipe = self._recipe
-        if steps:
-            name = f"first-{steps}"
-        else:
-            self._place = (number, self._place[1] + 1 if self._place[0] == number else 1)
-            name = f"round-{number:03}-{self._place[1]}"
+        place = self._places[number] = self._places.get(number, 0) + 1
+        name = f"round-{number:03}-{place}" if number else f"once-{place}"
         seed = seed_of(recipe.seed, name)
+        feed = feed_of(recipe.data, recipe.schedule, seed, whole_world(), recipe.workers)
+        total = recipe.schedule.total(feed.batches)
+        if not 0 <= steps < total:
+            raise UsageError(f"a training of {total:,} steps cannot end early after {steps:,}")
+        about = {"round": number} if number else {}
         loop = Loop(
             self.model if network is None else network,
-            feed_of(recipe.data, recipe.schedule, seed, whole_world(), recipe.workers),
+            feed,
             recipe.schedule,
             loss=recipe.loss,
             robustifier=recipe.robustifier,
             seed=seed,
-            saver=Saver(self.run, recipe.save_every, f"{name}-step-"),
-            report=recipe.report and _Numbered(recipe.report, number),
+            saver=Saver(self.run, recipe.save_every, f"{name}-step-", about),
+            report=recipe.report,
         )
         loop.run(mask, recipe.data, steps)
 
     def state(self) -> State:
         """A copy of all parameters and buffers."""
-        state = self.model.state_dict().items()
-        return {name: tensor.detach().clone() for name, tensor in state if torch.is_tensor(tensor)}
+        return {name: tensor.detach().clone() for name, tensor in self._tensors()}
 
     def rewind(self, state: State | None = None) -> None:
         """Bring all parameters and buffers back, bit for bit; by default as they were at first."""
         found = self._pretrained if state is None else state
         with torch.no_grad():
-            for name, tensor in self.model.state_dict().items():
-                if torch.is_tensor(tensor):
-                    tensor.copy_(found[name])
+            for name, tensor in self._tensors():
+                tensor.copy_(found[name])
 
-
-class _Numbered:
-    """A report of events that tells which round they are of."""
-
-    def __init__(self, report: Report, number: int) -> None:
-        self._report, self._number = report, number
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        self._report({**event, "round": self._number})
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Parameters and buffers, those too that no state dict has."""
+        return itertools.chain(self.model.named_parameters(), self.model.named_buffers())

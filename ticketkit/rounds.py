@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,31 +14,45 @@ from ticketkit.distributed import world
 from ticketkit.errors import is_stop, printable
 from ticketkit.parts import FinishedRound
 from ticketkit.registry import catalogue
-from ticketkit.sharing import agree, share
+from ticketkit.sharing import agree, led
 from ticketkit.stages import Run
 from ticketkit.ticket import Ticket, load_ticket
 
 SERIES = "round-"
 TICKET = "ticket.safetensors"
-# Where trainings are saved: of a round, or of the time before there is one.
-_TRAINING = re.compile(r"(?:round-(\d+)|first)-.*step-")
+# The stage of a draw that has come to its end, with the number of its last round.
+_OVER = "over-"
+# Where trainings are saved: of a round, or of none.
+_TRAINING = re.compile(r"(?:round-(\d+)|once)-.*step-")
 
 
 class Rounds:
     """Of many processes the leading one saves and tells, and all get the same mask."""
 
-    def __init__(self, run: Run | None, report: Callable[[Mapping[str, Any]], None] | None) -> None:
+    def __init__(
+        self,
+        run: Run | None,
+        report: Callable[[Mapping[str, Any]], None] | None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """`alone`: the leading process alone asks what is there, and the others are not told."""
         self._run = run
         self._report = report
-        self.last = share(self._found())
+        self.last, self.over = self._found() if alone else led(self._found)
 
-    def _found(self) -> FinishedRound | None:
-        """The last round in the run that is whole."""
+    def _found(self) -> tuple[FinishedRound | None, bool]:
+        """The last round in the run that is whole, and whether all are over."""
         stage = self._run.newest(SERIES) if self._run is not None else None
-        if stage is None:
-            return None
-        self._discard(stage.order[0] + 1)
-        return FinishedRound(stage.order[0], load_ticket(stage.path / TICKET))
+        if stage is None or self._run is None:
+            return None, False
+        number = stage.order[0]
+        self._discard(number + 1)
+        last = FinishedRound(number, load_ticket(stage.path / TICKET))
+        over = self._run.newest(_OVER)
+        if over is not None and over.order[0] != number:  # a later round was damaged since
+            self._run.discard(_OVER)
+        return last, over is not None and over.order[0] == number
 
     def finish(self, ticket: Ticket) -> None:
         """A round is over, and this is its ticket."""
@@ -62,8 +78,11 @@ class Rounds:
 
     def end(self) -> None:
         """All rounds are over."""
-        if self._run is not None:
+        if self._run is not None and self.last is not None:
             self._discard(None)
+            with self._run.stage(f"{_OVER}{self.last.number:03}"):
+                pass
+        self.over = True
 
     def _discard(self, number: int | None) -> None:
         """Drop what was saved in the midst of rounds, but for what this round can go on from."""
@@ -78,7 +97,8 @@ def _tell(finished: FinishedRound) -> None:
     """Tell the plugins that listen; one that fails is named in a warning, and the draw goes on."""
     for moment in catalogue().moments:
         try:
-            moment.tell(finished=finished)
+            with contextlib.redirect_stdout(sys.stderr):  # ours is the output of a command
+                moment.tell(finished=finished)
         except BaseException as error:
             if is_stop(error):
                 raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.errors import printable
@@ -37,6 +39,9 @@ class Position:
         return Position(self.epoch, done, step, total, self.mean)
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Saver:
     """Saves a training in a run's folder: by the clock, and at the end of each epoch.
 
@@ -44,7 +49,15 @@ class Saver:
     saved.
     """
 
-    def __init__(self, run: Run | None, every: float, series: str = "step-") -> None:
+    def __init__(
+        self,
+        run: Run | None,
+        every: float,
+        series: str = "step-",
+        about: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        """`series` is the name of its stages, and `about` what every event tells beside its own."""
+        self.about = about
         self._run = run
         self._series = series
         self._every = every
@@ -91,13 +104,13 @@ class Saver:
         """Where the training is saved, and how to go on, in words."""
         if self._place is None:
             return "not saved"
-        if self._run is not None and not self._run.stages(self._series):
+        if self._run is not None and not self._run.series():
             return "nothing was saved yet"
         return f"saved in {self._place}; --resume goes on from there"
 
     @property
     def last(self) -> str:
         """What is left of the training where it cannot go on, in words."""
-        if self._place is None or (self._run is not None and not self._run.stages(self._series)):
+        if self._place is None or (self._run is not None and not self._run.series()):
             return "nothing was saved before"
         return f"the last good state is saved in {self._place}"

@@ -50,6 +50,10 @@ class Provenance:
     """The schedule by which the strategy trained; None for one that does not train."""
     robustifier: str | None = None
     """Under which perturbation it trained; None for natural training, and for none."""
+    arch: str | None = None
+    """The spec of the network that it trained, for a draw from a file."""
+    head: str | None = None
+    """Whether that had the file's head, `"kept"`, or a `"new"` one for the task."""
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _provenance(record: Mapping[str, Any]) -> Provenance:
         normalisation={name: numbers(normalisation, name) for name in normalisation},
         **{
             name: field({name: None, **record}, name, str, type(None))
-            for name in ("task", "fit", "robustifier")
+            for name in ("task", "fit", "robustifier", "arch", "head")
         },
     )
 

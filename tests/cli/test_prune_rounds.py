@@ -109,6 +109,25 @@ def test_a_resumed_run_replaces_nobodys_files(prune: Cli, folder: Path) -> None:
     assert prune("--resume", "--force", run="r").status == 0
 
 
+def test_a_resumed_run_leaves_an_output_that_is_there_as_it_is(prune: Cli, folder: Path) -> None:
+    assert prune(run="r").status == 0
+    output = folder / "precious.safetensors"
+    output.write_bytes(b"precious")
+    done = prune("--resume", "-o", output.name, run="r")
+    assert done.status == 0, done.err
+    assert "note: precious.safetensors was there already, and is left as it is" in done.err
+    assert output.read_bytes() == b"precious"
+
+
+def test_outputs_that_are_there_are_refused_before_the_work_is_resumed(
+    prune: Cli, folder: Path
+) -> None:
+    (folder / "m.ticket.safetensors").write_bytes(b"mine")
+    refused = prune("--resume", run="r")
+    assert refused.status == 2
+    assert "round 1" not in refused.err
+
+
 # Fault row 21
 def test_a_lower_sparsity_is_another_recipe(prune: Cli) -> None:
     assert prune(run="r").status == 0
@@ -182,7 +201,14 @@ def test_show_tells_how_it_was_drawn(prune: Cli, cli: Cli) -> None:
 def test_a_plan_writes_nothing_and_trains_nothing(prune: Cli, folder: Path) -> None:
     done = prune("--dry-run", "--json")
     assert done.status == 0, done.err
-    assert json.loads(done.out)["schema"] == "ticketkit.plan/1"
+    document = json.loads(done.out)
+    assert document["schema"] == "ticketkit.plan/1"
+    assert document["training"]["arch"] == NETWORK
+    assert document["bytes"]["peak_memory"] is None
+    said = prune("--dry-run", robustifier="pgd").out
+    assert f"would train {NETWORK} by small:epochs=1\non digits:size=8,labels=40" in said
+    assert "bytes of memory" not in said
+    assert prune("--dry-run", arch="nonsense").status == 2
     assert names(folder) == ["m.safetensors"]
 
 
@@ -191,7 +217,7 @@ def test_a_dry_run_tells_what_would_be_trained(prune: Cli, folder: Path) -> None
     done = prune("--dry-run", robustifier="smoothing:sigma=0.2", data=folder / "none")
     assert (done.status, names(folder)) == (0, [before]), done.err
     assert (
-        f"would train {NETWORK}, by the schedule small:epochs=1\n"
+        f"would train {NETWORK} by small:epochs=1\n"
         "on digits:size=8,labels=40,split=0,corruption=none,severity=0.3\n"
         "robustifier smoothing:sigma=0.2\n"
     ) in done.out
@@ -202,6 +228,7 @@ def test_a_dry_run_tells_what_would_be_trained(prune: Cli, folder: Path) -> None
         "task": "digits:size=8,labels=40,split=0,corruption=none,severity=0.3",
         "robustifier": None,
         "fit": "small",
+        "run": None,
     }
     assert document["bytes"]["peak_memory"] is None
 

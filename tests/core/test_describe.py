@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -73,14 +72,12 @@ def test_a_note_tells_that_a_file_does_not_tell_transposed_convolutions_apart(
     assert all("the first axis of every weight was taken for its outputs" in n for n in notes)
 
 
-@pytest.mark.parametrize("told", [{"task": "digits"}, {"fit": "epochs=1"}])
-def test_a_network_of_a_file_tells_transposed_convolutions_apart(
-    told: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_network_of_a_file_tells_transposed_convolutions_apart(tmp_path: Path) -> None:
     # fault row 35
     path = save({"up.weight": torch.randn(4, 4, 3, 3)}, tmp_path, "safetensors")
     ticket = draw(open_checkpoint(path), scheme="channel", sparsity=0.5)
-    assert notes_on(replace(ticket, provenance=replace(ticket.provenance, **told))) == []
+    told = replace(ticket.provenance, task="digits")  # the network of a file ran on its data
+    assert notes_on(replace(ticket, provenance=told)) == []
 
 
 def test_a_note_tells_tied_parameters() -> None:

@@ -6,10 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
 import ticketkit
+from ticketkit.describe import notes_on
 from ticketkit.drawrun import Trained, draw_in_run, trained_on
 from ticketkit.experiments import Experiment
 from ticketkit.files import reserve
@@ -25,27 +29,36 @@ TASK = "digits:size=8,labels=40"
 FIT = "small:epochs=1,batch=20"
 
 
-def saved(folder: Path, task: str | None = "glyphs", classes: int = 62) -> ticketkit.Checkpoint:
+def saved(
+    folder: Path, task: str | None = "glyphs", classes: int = 62, channels: int = 1
+) -> ticketkit.Checkpoint:
     """The checkpoint of a network; without a task its file tells nothing of it."""
     path = folder / "m.safetensors"
-    state = network_of(ARCH, classes, channels=1).state_dict()
+    state = network_of(ARCH, classes, channels).state_dict()
     if task is None:
         torch.save(state, path.with_suffix(".pt"))
         return ticketkit.open_checkpoint(path.with_suffix(".pt"))
     with reserve(path) as output:
         normal = {"mean": (0.2,), "std": (0.5,)}
-        told = Pretraining(ARCH, classes, 1, task, "small", 0, None, normal)
+        told = Pretraining(ARCH, classes, channels, task, "small", 0, None, normal)
         save_checkpoint(output, state, told)
     return ticketkit.open_checkpoint(path)
 
 
 def draw(
-    checkpoint: ticketkit.Checkpoint, folder: Path, criterion: str = "magnitude", **options: Any
+    checkpoint: ticketkit.Checkpoint,
+    folder: Path,
+    *,
+    criterion: Any = "magnitude",
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    **options: Any,
 ) -> Trained:
     parts = ticketkit.Parts.resolve("unstructured", criterion, None, "imp:rate=0.4")
-    asked = Asked(parts, 0.6, 0, False)
+    asked = Asked(parts, 0.6, options.pop("seed", 0), False)
     chosen: dict[str, Any] = {"task": TASK, "fit": FIT, "run": folder / "run", **options}
-    return draw_in_run(checkpoint, Experiment(**chosen), asked, include=(), exclude=(), report=None)
+    experiment = Experiment(**chosen)
+    return draw_in_run(checkpoint, experiment, asked, include=include, exclude=exclude)
 
 
 def test_it_is_the_draw_that_one_would_make_by_hand(tmp_path: Path) -> None:
@@ -86,6 +99,7 @@ def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
     assert told.source == checkpoint.digest()
     assert told.task == "digits:size=8,labels=40,split=0,corruption=none,severity=0.3"
     assert told.robustifier == "smoothing:sigma=0.1"
+    assert (told.arch, told.head) == (ARCH, "new")
     assert told.fit is not None
     assert told.fit.startswith("epochs=1,steps=0,batch=20")
     assert told.normalisation == {"mean": (0.2,), "std": (0.5,)}
@@ -94,6 +108,15 @@ def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
     assert ticketkit.load_ticket(path) == found
     rounds = sorted((tmp_path / "run").glob("round-*/ticket.safetensors"))
     assert ticketkit.load_ticket(rounds[-1]) == found
+    again = draw(
+        checkpoint,
+        tmp_path / "again",
+        task=told.task,
+        fit=told.fit,
+        robustifier=told.robustifier,
+        seed=told.seed,
+    )
+    assert again.ticket == found  # of nothing but its provenance
     first = ticketkit.load_ticket(rounds[0])
     assert first.provenance == replace(told, sparsity=first.provenance.sparsity)
 
@@ -166,6 +189,134 @@ def test_the_run_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
         draw(other, tmp_path, resume=True)
 
 
-def test_a_criterion_that_looks_at_data_sees_the_tasks(tmp_path: Path) -> None:
-    found = draw(saved(tmp_path), tmp_path, criterion="taylor")
-    assert found.ticket.provenance.criterion == "taylor"
+class Looking(ticketkit.Criterion):
+    """The magnitude, after a look at the shapes of the pictures."""
+
+    name = "looking"
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def collect(self, model: Any, batches: Any, loss: Any) -> dict[str, torch.Tensor]:
+        self.shapes += [tuple(inputs.shape[1:]) for inputs, _ in batches]
+        return {name: weight.detach().abs() for name, weight in model.named_parameters()}
+
+    def score(self, weight: torch.Tensor, context: ticketkit.Context) -> torch.Tensor:
+        assert context.statistic is not None
+        return context.statistic
+
+
+def test_a_criterion_that_looks_at_data_sees_pictures_as_large_as_training_does(
+    tmp_path: Path,
+) -> None:
+    looking = Looking()
+    fit = "small:epochs=1,batch=20,augment=crop,size=12"
+    draw(saved(tmp_path), tmp_path, criterion=looking, fit=fit)
+    assert set(looking.shapes) == {(1, 12, 12)}
+
+
+def folders(root: Path, name: str, classes: int) -> str:
+    """A task on pictures of one's own."""
+    for split in ("train", "test"):
+        for number in range(classes):
+            folder = root / name / split / f"class{number}"
+            folder.mkdir(parents=True)
+            for each in range(6):
+                pixels = np.full((12, 12, 3), 40 * number + each, np.uint8)
+                Image.fromarray(pixels).save(folder / f"{each}.png")
+    return f"folder:path={root / name}"
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_folders_of_other_pictures_are_other_tasks(classes: int, tmp_path: Path) -> None:
+    theirs, ours = (folders(tmp_path, n, k) for n, k in (("a", 3), ("b", classes)))
+    fit = "small:epochs=1,batch=6"
+    checkpoint = saved(tmp_path, theirs, classes=3, channels=3)
+    assert draw(checkpoint, tmp_path / "x", task=ours, fit=fit).told["head"] == "new"
+    assert draw(checkpoint, tmp_path / "y", task=theirs, fit=fit).told["head"] == "kept"
+
+
+def test_a_head_that_fits_by_its_size_alone_is_told_and_may_be_replaced(tmp_path: Path) -> None:
+    checkpoint = saved(tmp_path, None, 10)
+    found = draw(checkpoint, tmp_path, arch=ARCH)
+    assert found.told["head"] == "kept"
+    assert [note for note in found.notes if "--new-head replaces it" in note]
+    parts = ticketkit.Parts.resolve("unstructured", "magnitude", None, "imp:rate=0.4")
+    experiment = Experiment(task=TASK, arch=ARCH, fit=FIT, run=tmp_path / "other")
+    asked = Asked(parts, 0.6, 0, False)
+    other = draw_in_run(checkpoint, experiment, asked, include=(), exclude=(), new_head=True)
+    assert other.told["head"] == "new"
+    assert other.ticket.mask != found.ticket.mask
+
+
+def test_a_new_head_is_no_part_of_a_ticket(tmp_path: Path) -> None:
+    with pytest.raises(ticketkit.UsageError, match=r"fc\.weight: the head is a new one"):
+        draw(saved(tmp_path), tmp_path, include=("fc.weight",))
+    assert not (tmp_path / "run").exists()
+    upstream = saved(tmp_path, "digits", 10)
+    assert "fc.weight" in draw(upstream, tmp_path, include=("fc.weight",)).ticket.mask
+
+
+def test_globs_are_over_the_names_of_the_file_for_segmentation_too(tmp_path: Path) -> None:
+    found = draw(
+        saved(tmp_path),
+        tmp_path,
+        task="glyph-scenes:count=12,size=32",
+        exclude=("conv1.weight", "layer4.*"),
+    )
+    assert not [n for n in found.ticket.mask if n.startswith(("conv1", "layer4", "backbone"))]
+    assert found.ticket.provenance.exclude == ("conv1.weight", "layer4.*")
+    assert "conv1.weight" in found.spared
+
+
+class Named(nn.Module):
+    """A network whose linear layer a file's rules would take for an embedding, by its name."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.embed = nn.Linear(4, 8)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.fc(self.embed(self.conv(pictures).mean((2, 3))).relu())
+        return found
+
+
+def named() -> nn.Module:
+    return Named(10)
+
+
+def test_the_modules_of_the_network_decide_what_is_pruned(tmp_path: Path) -> None:
+    torch.save(Named(10).state_dict(), tmp_path / "n.pt")
+    checkpoint = ticketkit.open_checkpoint(tmp_path / "n.pt")
+    found = draw(checkpoint, tmp_path, arch="tests.core.test_drawrun:named")
+    assert set(found.ticket.mask) == {"conv.weight", "embed.weight"}
+    assert found.ticket.counts.prunable == 4 * 9 + 4 * 8
+    assert found.ticket.counts.parameters == sum(p.numel() for p in Named(10).parameters())
+
+
+class Turned(nn.Module):
+    """A network with a transposed convolution, whose outputs are its second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(1, 6, 3)
+        self.fc = nn.Linear(6, 10)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.fc(self.up(pictures).mean((2, 3)))
+        return found
+
+
+def test_where_a_network_tells_the_outputs_no_note_says_that_none_did(tmp_path: Path) -> None:
+    torch.save(Turned().state_dict(), tmp_path / "n.pt")
+    checkpoint = ticketkit.open_checkpoint(tmp_path / "n.pt")
+    parts = ticketkit.Parts.resolve("channel", "magnitude", None, "imp:rate=0.4")
+    experiment = Experiment(
+        task=TASK, arch="tests.core.test_drawrun:Turned", fit=FIT, run=tmp_path / "run"
+    )
+    asked = Asked(parts, 0.5, 0, False)
+    ticket = draw_in_run(checkpoint, experiment, asked, include=(), exclude=()).ticket
+    assert ticket.mask["up.weight"].all(2).all(2)[0].sum() == 3  # whole outputs
+    assert notes_on(ticket) == []

@@ -142,3 +142,10 @@ def test_the_digest_misses_what_is_missing(folder: Path) -> None:
             files(folder, name).digest()
         with pytest.raises(InputError, match=r"^picture 0, .*png: cannot be read: "):
             files(folder, name)[0]
+
+
+def test_pictures_of_more_than_eight_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 20000, np.uint16)).save(tmp_path / "deep.png")
+    data = ImageFiles(tmp_path, ["deep.png"], [0], 2)
+    with pytest.raises(InputError, match=r"picture 0, .*deep\.png: .*8 bits a channel"):
+        data[0]

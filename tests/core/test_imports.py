@@ -150,6 +150,7 @@ LAYERS = [
     "pretraining",
     "transferring",
     "sampled",
+    "viewing",
     "drawrun",
     "downstream",
 ]

@@ -143,3 +143,12 @@ def test_an_unknown_stage_is_refused() -> None:
         UsageError, match="one of pretrain, finetune, linear, upstream, downstream, mask, "
     ):
         schedule_of("small", "train")  # type: ignore[arg-type]
+
+
+def test_a_schedule_that_is_written_out_is_read_as_it_was() -> None:
+    for stage in ("pretrain", "finetune", "linear", "upstream", "downstream", "mask"):
+        for preset in ("paper", "salman", "small"):
+            found = schedule_of(preset, stage)
+            assert schedule_of(written(found), stage) == found
+    with pytest.raises(UsageError, match=r"no option 'epoch'; .*did you mean 'epochs'"):
+        schedule_of("epoch=3", "pretrain")

@@ -65,17 +65,25 @@ def test_every_round_is_a_ticket_in_the_run(tmp_path: Path) -> None:
 def test_what_was_saved_within_a_round_goes_as_the_round_is_over(tmp_path: Path) -> None:
     draw(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir() if path.is_dir()}
-    assert names == {f"round-{number:03}" for number in range(1, ROUNDS + 1)}
+    assert names == {*(f"round-{number:03}" for number in range(1, ROUNDS + 1)), "over-006"}
 
 
 def test_events_tell_of_every_round_and_every_epoch(tmp_path: Path) -> None:
     draw(tmp_path / "run")
     found = events(tmp_path / "run")
     assert [event["number"] for event in found if event["event"] == "round"] == [1, 2, 3, 4, 5, 6]
-    assert sum(event["event"] == "epoch" for event in found) == 2 * (ROUNDS - 1)
+    epochs = [event["round"] for event in found if event["event"] == "epoch"]
+    assert epochs == [2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
 
 
-@pytest.mark.parametrize("strategy", ["imp", "imp:rewind=3", "imp:train_first=true"])
+def test_a_draw_that_cannot_go_on_tells_that_rounds_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(ticketkit.TrainingError, match=r"the last good state is saved in .*run"):
+        draw(tmp_path / "run", schedule="small:epochs=2,batch=10,lr=1e30")
+
+
+@pytest.mark.parametrize(
+    "strategy", ["imp", "imp:rewind=3", "imp:train_first=true", "lmp:start=kaiming"]
+)
 def test_a_draw_that_is_interrupted_anywhere_goes_on_to_the_same_ticket(
     strategy: str, tmp_path: Path
 ) -> None:
@@ -93,11 +101,12 @@ def test_a_draw_that_is_interrupted_anywhere_goes_on_to_the_same_ticket(
         shutil.rmtree(run)
 
 
-def test_a_draw_that_is_over_is_found_and_not_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["imp", "lmp:start=kaiming"])
+def test_a_draw_that_is_over_is_found_and_not_repeated(strategy: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    expected = draw(run)
+    expected = draw(run, strategy=strategy)
     told: list[object] = []
-    assert draw(run, resume=True, report=told.append) == expected
+    assert draw(run, strategy=strategy, resume=True, report=told.append) == expected
     assert told == []
 
 
@@ -127,6 +136,39 @@ class Regrowing(ticketkit.Strategy):
         mask = job.select(job.sparsity)
         yield ticketkit.Round(mask)
         yield ticketkit.Round(job.select(job.sparsity / 2, mask))
+
+
+class Timid(ticketkit.Strategy):
+    """Does not go as far as it is asked to."""
+
+    name = "timid"
+
+    def rounds(self, job: ticketkit.Job) -> Iterator[ticketkit.Round]:
+        yield ticketkit.Round(job.select(job.sparsity / 2))
+
+
+class Clumsy(Timid):
+    """Asks for what is no sparsity."""
+
+    def rounds(self, job: Any) -> Iterator[ticketkit.Round]:
+        yield ticketkit.Round(job.select(0.5, within=3))
+
+
+def test_a_strategy_that_stops_short_or_asks_nonsense_is_named() -> None:
+    for strategy, words in (
+        (Timid(), "part 'timid' .*its last round keeps 43 weights, where sparsity 0.8 keeps 14"),
+        (Clumsy(), "part 'timid' .*a mask is a ticketkit.Mask, found 3"),
+    ):
+        with pytest.raises(ticketkit.PluginError, match=words):
+            ticketkit.draw(Named(), scheme="unstructured", sparsity=0.8, strategy=strategy)
+
+
+def test_an_earlier_round_that_was_damaged_since_is_no_matter(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    expected = draw(run)
+    path = run / "round-001" / "ticket.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert draw(run, resume=True) == expected
 
 
 # Fault row 21

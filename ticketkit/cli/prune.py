@@ -81,6 +81,7 @@ from ticketkit.cli.training import training
     "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
 )
 @click.option("--resume", is_flag=True, help="Go on with the run where it stands.")
+@click.option("--new-head", is_flag=True, help="Even if the head may be that of the task.")
 @click.option("--device", default="auto", show_default=True, help="To train on.")
 @click.option("--workers", type=int, default=0, show_default=True, help="To read data with.")
 @click.option("--with-values", is_flag=True, help="Let the ticket carry the weights that it keeps.")
@@ -161,7 +162,7 @@ def _print(document: dict[str, Any]) -> None:
     if "training" in document:
         _print_training(document["training"])
     for what in ("output", "ticket"):
-        if document[what]:
+        if document[what] and document[what] not in document["left_alone"]:
             printing.say(f"wrote {document[what]}")
     printing.notes(document["notes"])
 
@@ -169,19 +170,15 @@ def _print(document: dict[str, Any]) -> None:
 def _print_training(told: dict[str, Any]) -> None:
     """What was trained, and what each round came to."""
     printing.say(f"{told['arch']}, its head {told['head']}")
-    _print_data(told)
+    printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
+    if told["robustifier"]:
+        printing.say(f"robustifier {told['robustifier']}")
     rows = [
         (each["number"], f"{each['sparsity']:.6f}", f"{each['kept']:,}", f"{each['weights']:,}")
         for each in told["rounds"]
     ]
     printing.table(("round", "sparsity", "kept", "of"), rows, "rrrr")
     printing.say(f"run {told['run']}")
-
-
-def _print_data(told: dict[str, Any]) -> None:
-    printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
-    if told["robustifier"]:
-        printing.say(f"robustifier {told['robustifier']}")
 
 
 def _print_plan(document: dict[str, Any]) -> None:
@@ -199,13 +196,15 @@ def _print_plan(document: dict[str, Any]) -> None:
     counts = document["counts"]
     click.echo(f"would keep at most {counts['kept_at_most']:,} of {counts['prunable']:,} weights")
     click.echo(", ".join(f"{kind} {spec}" for kind, spec in document["parts"].items()))
-    if told := document.get("training"):
-        printing.say(f"would train {told['arch']}, by the schedule {told['fit']}")
-        _print_data(told)
     sizes = document["bytes"]
     for what, key in (("output", "checkpoint"), ("ticket", "ticket")):
         if document[what]:
             printing.say(f"would write {document[what]}, about {sizes[key]:,} bytes")
     printing.notes(document["notes"])
+    if (told := document["training"]) is not None:
+        printing.say(f"would train {told['arch']} by {told['fit']}")
+        printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
+        if told["robustifier"]:
+            printing.say(f"robustifier {told['robustifier']}")
     if sizes["peak_memory"] is not None:
         click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")

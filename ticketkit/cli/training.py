@@ -83,7 +83,8 @@ def _report(event: Mapping[str, Any]) -> None:
     """An epoch in a line on standard error."""
     if event["event"] == "epoch":
         loss = "" if event["loss"] is None else f"  loss {event['loss']:.4f}"
-        done = f"epoch {event['epoch']}/{event['epochs']}"
+        place = f"round {event['round']}, " if "round" in event else ""
+        done = f"{place}epoch {event['epoch']}/{event['epochs']}"
         click.echo(f"{done}{loss}  learning rate {event['rate']:.4g}", err=True)
     elif event["event"] == "round":
         removed = event["of"] - event["kept"]

@@ -14,11 +14,11 @@ class Imp(ticketkit.Strategy):
     """Iterative magnitude pruning: cut, rewind, train, cut again, until the sparsity is reached.
 
     Each round cuts the share `rate` of the weights that are left, the lowest of the trained ones,
-    and the last one cuts to the exact count. Before each training the weights return to their
-    pretrained values, or, with `rewind`, to those after so many steps of training the dense
-    network. The first cut is made before any training, unless `train_first`. With a robustifier
-    this is A-IMP, Eq. 1 of Fu et al., DAC 2023; the ticket is always the mask over the pretrained
-    weights. Frankle and Carbin 2019; late rewinding is of Frankle et al. 2020 (arXiv 1912.05671).
+    and the last one cuts to the exact count. Before each training, which is the whole schedule, the
+    weights return to their pretrained values, or, with `rewind`, to those after so many steps of
+    training the dense network. The first cut is made before any training, unless `train_first`.
+    With a robustifier this is A-IMP, Eq. 1 of Fu et al., DAC 2023; the ticket is always the mask
+    over the pretrained weights. Frankle and Carbin 2019; late rewinding: arXiv 1912.05671.
     """
 
     name = "imp"
@@ -43,10 +43,12 @@ class Imp(ticketkit.Strategy):
         done = job.last.number if job.last else 0
         mask = job.last.ticket.mask if job.last else None
         sparsities = list(self._sparsities(job))
-        if self.rewind and done < len(sparsities):
-            job.fit(steps=self.rewind)
-        early = job.state() if self.rewind else None
-        job.rewind()
+        early = None
+        untrained = done or int(not self.train_first)
+        if self.rewind and len(sparsities) > untrained:
+            job.fit(steps=self.rewind, once=True)
+            early = job.state()
+            job.rewind()
         for number, sparsity in itertools.islice(enumerate(sparsities), done, None):
             if number or self.train_first:
                 job.rewind(early)

@@ -151,6 +151,8 @@ def test_late_rewinding_returns_to_the_weights_after_so_many_steps(tmp_path: Pat
     masks = masks_of(dense, tmp_path, sparsity=0.7, strategy=strategy, robustifier=watching)
     early, *begun = watching.seen
     assert same_bits(early, dense)
+    once = ticketkit.draw(dense, scheme="unstructured", sparsity=0.4)
+    assert masks[0] == once.mask  # the first cut is of the pretrained weights
     for seen, mask in zip(begun, masks[:-1], strict=True):
         expected = copy.deepcopy(begun[0])
         mask.apply_(expected)
@@ -160,11 +162,22 @@ def test_late_rewinding_returns_to_the_weights_after_so_many_steps(tmp_path: Pat
         copy.deepcopy(dense),
         pictures(50),
         schedule=FIT,
-        seed=seed_of(0, "first-3"),
+        seed=seed_of(0, "once-1"),
         robustifier=whole,
     )
     masks[0].apply_(whole.seen[0])
     assert same_bits(begun[0], whole.seen[0])
+
+
+def test_one_round_trains_nothing_even_with_late_rewinding() -> None:
+    told: list[object] = []
+    draw(Named(), sparsity=0.2, strategy="imp:rewind=3", report=told.append)
+    assert [event["event"] for event in told] == ["round"]  # type: ignore[index]
+
+
+def test_rewinding_to_the_end_of_a_training_is_refused() -> None:
+    with pytest.raises(ticketkit.UsageError, match="10 steps cannot end early after 10"):
+        draw(Named(), sparsity=0.5, strategy="imp:rewind=10")
 
 
 def test_with_a_robustifier_it_is_adversarial() -> None:
