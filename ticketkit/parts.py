@@ -407,7 +407,7 @@ class Task(Part):
 
     def classes_in(self, root: Path | None) -> int:
         """How many classes the data in `root` has: `classes`, unless only the data can tell. This
-        is what is asked; `classes` is read by this default alone."""
+        is what ticketkit asks."""
         return self.classes
 
     def download(self, root: Path | None) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.options import spec_of
+from ticketkit.options import resolve, spec_of
 from ticketkit.outputs import there_already
 from ticketkit.prunable import cannot_rank, natural, survey
 from ticketkit.pruning import described
 from ticketkit.request import Request, check_request
 from ticketkit.tensorfile import DTYPES, itemsize
 
+if TYPE_CHECKING:
+    from ticketkit.choices import Parts
+    from ticketkit.parts import Task
+
 
 def plan(request: Request) -> dict[str, Any]:
-    """What `prune` would do, from names and shapes alone; reads no weights and writes nothing."""
+    """What `prune` would do, from names and shapes alone; reads no weights and no data, and writes
+    nothing. Its peak memory is None where a network runs, whose memory no shape tells."""
     chosen = check_request(request)
     from ticketkit.budgets import budget_of
     from ticketkit.grids import tilings_of
@@ -32,7 +37,8 @@ def plan(request: Request) -> dict[str, Any]:
     check_reachable(tilings, budget)
     widest = max((itemsize(checkpoint.dtypes[name]) for name in found.layers), default=0)
     values = budget.total * widest if request.with_values else 0
-    training = _training(request, checkpoint) if chosen.strategy.trains else None
+    arch = _network(request, chosen, checkpoint)
+    training = _training(request, chosen, arch) if chosen.strategy.trains else None
     memory = values + checkpoint.size + found.counts.prunable // 8 + 2**25
     return {
         "schema": "ticketkit.plan/1",
@@ -51,21 +57,37 @@ def plan(request: Request) -> dict[str, Any]:
         "bytes": {
             "checkpoint": checkpoint.size if request.output else 0,
             "ticket": sum(-(-tiling.count // 8) + 200 for tiling in tilings.values()) + values,
-            "peak_memory": None if training else memory,  # a network's training takes more
+            "peak_memory": None if arch else memory,
         },
         "training": training,
         "notes": [] if request.force else there_already(request.outputs),
     }
 
 
-def _training(request: Request, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a strategy would train, and how; a `UsageError` where no network is known."""
-    from ticketkit.opening import arch_for
+def _network(request: Request, chosen: Parts, checkpoint: Checkpoint) -> str | None:
+    """The spec of the network that would run on the task, None where none would; a `UsageError`
+    where no network is known."""
+    if (spec := request.task_of_draw(chosen)) is None:
+        return None
+    from ticketkit.opening import arch_for  # torch
+
+    task = cast("Task", resolve("task", spec))
+    return arch_for(checkpoint, request.arch, segmentation=task.segmentation)
+
+
+def _training(request: Request, chosen: Parts, arch: str | None) -> dict[str, Any]:
+    """What a strategy would train, and how; a `UsageError` for a schedule without meaning.
+
+    The schedule is told as asked: a preset's may depend on how much data there is.
+    """
+    from ticketkit.presets import schedule_of, stage_of
 
     experiment = request.experiment()
     task, robust = experiment.parts()
+    stage = stage_of(chosen.strategy, upstream=False)
+    schedule_of(experiment.fit, stage, task=task.name, segmentation=task.segmentation)
     return {
-        "arch": arch_for(checkpoint, request.arch, segmentation=task.segmentation),
+        "arch": arch,
         "task": spec_of(task),
         "robustifier": None if robust is None else spec_of(robust),
         "fit": experiment.fit,

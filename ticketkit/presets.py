@@ -122,7 +122,8 @@ def schedule_of(
 ) -> Schedule:
     """The schedule that a spec string means at a stage; a `Schedule` stands for itself.
 
-    A spec without a preset, such as a ticket's provenance has, is one with every option written.
+    A spec without a preset, such as a ticket's provenance has, is a whole schedule: what it leaves
+    out is as in `Schedule`.
 
     `task` is the name of the task, `count` how many training pictures it has, and `robust` whether
     a robustifier perturbs them.
@@ -139,7 +140,7 @@ def schedule_of(
     if stage not in get_args(Stage):
         raise UsageError(f"a stage is one of {', '.join(get_args(Stage))}, found {stage!r}")
     name, _, text = spec.partition(":")
-    if "=" in name:  # every option written out, as tickets and checkpoints record it
+    if "=" in name.partition(",")[0]:  # as tickets and checkpoints record it
         whole: Schedule = configured(Schedule, spec, spec)
         _check_optimizer(whole)
         _check_solver(whole, stage)

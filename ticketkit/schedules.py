@@ -15,7 +15,7 @@ class Schedule:
     """How a network is trained, by SGD with momentum unless another optimizer is named.
 
     `ticketkit.fit` takes one, or a spec string: the name of a preset and what differs from it, such
-    as `"paper:lr=0.01,epochs=30"`.
+    as `"paper:lr=0.01,epochs=30"`, or these fields alone, as in `"epochs=3,lr=0.05"`.
     """
 
     epochs: int = 0

@@ -69,12 +69,20 @@ def test_a_ticket_is_transferred_to_real_data(
     assert document["revived"] == 0
 
 
-@pytest.mark.parametrize("mode", ["finetune", "linear"])
-def test_pictures_of_many_sizes_need_a_schedule_that_crops(mode: str, transfer: Cli) -> None:
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("finetune", "pictures differ in shape, (3, "),
+        # Its statistics are estimated on neighbours of one shape, and here one has none.
+        ("linear", "BatchNorm needs two or more pictures in a batch: sample 0 is alone in its own"),
+    ],
+)
+def test_pictures_of_many_sizes_need_a_schedule_that_crops(
+    mode: str, message: str, transfer: Cli
+) -> None:
     done = transfer(task="dtd", mode=mode, fit="small")
     assert done.status == 3
-    assert "differ in shape" in done.err
-    assert "give a schedule that crops them" in done.err
+    assert done.err.startswith(f"error: {message}")
     assert done.err.endswith("such as paper or small:augment=crop,size=64\n")
 
 

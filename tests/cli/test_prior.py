@@ -189,7 +189,12 @@ def test_a_file_that_tells_no_normalisation_is_noted(cli: Cli, models: Path) -> 
         assert found.status == 0, found.err
         assert note in found.err
     quiet = cli("prune", f"models/{FILE}", "--sparsity", 0.5, "--force")
-    assert "normalisation" not in quiet.err  # whoever names a file knows it
+    assert "normalisation" not in quiet.err  # no network looks at data
+    looks = ("--criterion", "taylor", "--task", "digits:labels=50,size=8", "--arch", NETWORK)
+    torch.save(network_of(NETWORK, 10, 3).state_dict(), "mine.pt")
+    told = cli("prune", "mine.pt", "--sparsity", 0.5, *looks)
+    assert told.status == 0, told.err
+    assert "note: mine.pt tells no normalisation of the network's inputs: none is" in told.err
 
 
 # --- what is refused
@@ -217,7 +222,7 @@ PRUNE = ["--sparsity", "0.5", "--arch", "resnet10"]
         (
             ["--prior", EPS3, "--data", "d", *PRUNE],
             2,
-            "--arch, --data and --download are",
+            "--arch, --data and --download are for --task, the data",
         ),
         (["--prior", "salmon:path=models", *PRUNE], 2, "unknown prior 'salmon'; "),
         (["--prior", "salman", *PRUNE], 2, "'salman': .* missing 1 required .*: 'path'"),

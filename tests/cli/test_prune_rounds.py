@@ -8,10 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.conftest import Cli, Result
 from tests.samples import names
 from ticketkit.cli import main
+from ticketkit.networks import network_of
 
 NETWORK = "resnet10:width=8,stem=small"
 UP, DOWN = "glyphs:count=200,size=8", "digits:labels=40,size=8"
@@ -208,3 +210,57 @@ def test_a_plan_writes_nothing_and_trains_nothing(prune: Cli, folder: Path) -> N
     assert "bytes of memory" not in said
     assert prune("--dry-run", arch="nonsense").status == 2
     assert names(folder) == ["m.safetensors"]
+
+
+def test_a_dry_run_tells_what_would_be_trained(prune: Cli, folder: Path) -> None:
+    (before,) = names(folder)
+    done = prune("--dry-run", robustifier="smoothing:sigma=0.2", data=folder / "none")
+    assert (done.status, names(folder)) == (0, [before]), done.err
+    assert (
+        f"would train {NETWORK} by small:epochs=1\n"
+        "on digits:size=8,labels=40,split=0,corruption=none,severity=0.3\n"
+        "robustifier smoothing:sigma=0.2\n"
+    ) in done.out
+    assert "memory" not in done.out
+    document = prune("--dry-run", "--json", fit=None).document
+    assert document["training"] == {
+        "arch": NETWORK,
+        "task": "digits:size=8,labels=40,split=0,corruption=none,severity=0.3",
+        "robustifier": None,
+        "fit": "small",
+        "run": None,
+    }
+    assert document["bytes"]["peak_memory"] is None
+
+
+def test_a_dry_run_reads_no_data(prune: Cli, folder: Path) -> None:
+    done = prune("--dry-run", task="folder:path=birds", data=folder / "none")
+    assert done.status == 0, done.err
+    assert "\non folder:path=birds, natural\n" in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arch": "resnet19"}, "unknown network 'resnet19'; "),
+        ({"arch": "fcn_resnet10"}, "'fcn_resnet10' is a segmenter, and the task is none"),
+        ({"fit": "smal"}, "unknown preset 'smal'; "),
+        ({"task": "digit"}, "unknown task 'digit'; "),
+    ],
+)
+def test_a_dry_run_refuses_a_training_without_meaning(
+    options: dict[str, str], message: str, prune: Cli
+) -> None:
+    done = prune("--dry-run", **options)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_dry_run_needs_to_know_the_network(cli: Cli) -> None:
+    torch.save(network_of(NETWORK, 10, 1).state_dict(), "m.pt")
+    words = ("--strategy", "imp", "--task", DOWN, "--sparsity", 0.7, "--dry-run")
+    done = cli("prune", "m.pt", *words)
+    assert done.status == 2
+    assert done.err.startswith("error: m.pt does not tell what network it is of: give it with --ar")
+    assert cli("prune", "m.pt", *words, "--arch", NETWORK).status == 0

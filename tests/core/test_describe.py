@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_note_tells_that_a_file_does_not_tell_transposed_convolutions_apart(
     notes = notes_on(draw(open_checkpoint(path), scheme=scheme, sparsity=0.5))
     assert len(notes) == count
     assert all("the first axis of every weight was taken for its outputs" in n for n in notes)
+
+
+def test_a_network_of_a_file_tells_transposed_convolutions_apart(tmp_path: Path) -> None:
+    # fault row 35
+    path = save({"up.weight": torch.randn(4, 4, 3, 3)}, tmp_path, "safetensors")
+    ticket = draw(open_checkpoint(path), scheme="channel", sparsity=0.5)
+    told = replace(ticket.provenance, task="digits")  # the network of a file ran on its data
+    assert notes_on(replace(ticket, provenance=told)) == []
 
 
 def test_a_note_tells_tied_parameters() -> None:

@@ -121,6 +121,21 @@ def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
     assert first.provenance == replace(told, sparsity=first.provenance.sparsity)
 
 
+def test_a_draw_by_the_schedule_of_a_ticket_draws_it_again() -> None:
+    data = ticketkit.Pictures(
+        torch.arange(40 * 64).reshape(40, 1, 8, 8).remainder(251).to(torch.uint8),
+        torch.arange(40) % 10,
+    )
+    asked: dict[str, Any] = {"scheme": "unstructured", "sparsity": 0.6, "strategy": "imp:rate=0.4"}
+
+    def drawn(schedule: str | None) -> ticketkit.Ticket:
+        model = network_of(ARCH, 10, channels=1)
+        return ticketkit.draw(model, data=data, schedule=schedule, **asked)
+
+    ticket = drawn("small:epochs=1,batch=20,lr=0.03")
+    assert drawn(ticket.provenance.fit) == ticket
+
+
 def test_its_denominators_are_those_of_the_file(tmp_path: Path) -> None:
     """Not those of the network, whose head is for other classes."""
     checkpoint = saved(tmp_path)

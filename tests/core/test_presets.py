@@ -100,6 +100,12 @@ def test_a_schedule_written_out_is_the_same_schedule() -> None:
         for preset in ("paper", "salman", "small"):
             found = schedule_of(preset, stage)
             assert schedule_of(f"small:{written(found)}", "pretrain") == found
+            assert schedule_of(written(found), "pretrain", count=100) == found
+
+
+def test_a_spec_without_a_preset_is_a_whole_schedule() -> None:
+    found = schedule_of("epochs=3, lr=1/50,milestones=1+2", "linear", segmentation=True)
+    assert found == Schedule(epochs=3, lr=0.02, milestones=(1, 2))
 
 
 def test_a_schedule_stands_for_itself() -> None:
@@ -111,6 +117,12 @@ def test_a_schedule_stands_for_itself() -> None:
     ("spec", "message"),
     [
         ("papr", "unknown preset 'papr'; choose from paper, salman, small; did you mean 'paper'?"),
+        ("smal,epochs=1", "unknown preset 'smal,epochs=1'; choose from paper, salman, small"),
+        ("epoch=1", "'epoch=1': no option 'epoch'; it has epochs, steps"),
+        ("lr=0.1", "a schedule is counted in epochs or in steps: found epochs=0, steps=0"),
+        ("epochs=1,small", "'epochs=1,small': expected key=value, found 'small'"),
+        ("epochs=1:lr=2", "epochs is a whole number, found '1:lr=2'"),
+        ("epochs=1,optimizer=adm", "unknown optimizer 'adm'; choose from adadelta, "),
         ("paper:rate=1", "'paper:rate=1': no option 'rate'; it has epochs, steps"),
         ("paper:epochs=many", "epochs is a whole number, found 'many'"),
         ("paper:epochs=0", "found epochs=0, steps=0"),

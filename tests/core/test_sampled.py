@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 import ticketkit
+from tests.samples import request
 from ticketkit.files import reserve
 from ticketkit.losses import cross_entropy
 from ticketkit.networks import network_of
+from ticketkit.planning import plan
 from ticketkit.pretrained import Pretraining
 from ticketkit.sampled import PICTURES, draw_on_task
 from ticketkit.saving import save_checkpoint
@@ -67,3 +70,12 @@ def test_a_head_for_other_classes_is_refused_with_both_sizes(tmp_path: Path) -> 
     checkpoint = ticketkit.open_checkpoint(saved(tmp_path, classes=62))
     with pytest.raises(ticketkit.MismatchError, match="for 62 classes, the network's for 10"):
         draw_on_task(checkpoint, task=TASK, arch=None, root=None, seed=0, **DRAW)
+
+
+def test_a_plan_of_it_reads_no_data_and_tells_no_memory(tmp_path: Path) -> None:
+    asked = request(saved(tmp_path), task="folder:path=none", criterion="taylor", data=tmp_path)
+    found = plan(asked)
+    assert found["bytes"]["peak_memory"] is None
+    assert found["training"] is None
+    with pytest.raises(ticketkit.UsageError, match="unknown network 'resnet19'"):
+        plan(replace(asked, arch="resnet19"))

@@ -206,5 +206,5 @@ def _print_plan(document: dict[str, Any]) -> None:
         printing.say(f"on {told['task']}{'' if told['robustifier'] else ', natural'}")
         if told["robustifier"]:
             printing.say(f"robustifier {told['robustifier']}")
-    else:
+    if sizes["peak_memory"] is not None:
         click.echo(f"would take about {sizes['peak_memory']:,} bytes of memory beyond Python's")
