@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.augmenting import as_evaluated
@@ -22,6 +21,7 @@ from ticketkit.options import options_of, spec_of, written
 from ticketkit.parts import Task, brings
 from ticketkit.presets import schedule_of, stage_of
 from ticketkit.prunable import find_head
+from ticketkit.pruning import Drawn
 from ticketkit.retraining import Recipe
 from ticketkit.rounds import SERIES, TICKET, Rounds
 from ticketkit.sampled import sampled
@@ -34,16 +34,6 @@ if TYPE_CHECKING:
     from ticketkit.stages import Run
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The ticket of a strategy that trains, and what its document tells beside it."""
-
-    ticket: Ticket
-    spared: dict[str, str]
-    told: dict[str, Any]
-    notes: list[str]
-
-
 def draw_in_run(
     checkpoint: Checkpoint,
     experiment: Experiment,
@@ -54,7 +44,7 @@ def draw_in_run(
     new_head: bool = False,
     check: Callable[[Ticket | None], None] = lambda finished: None,
     report: Report | None = None,
-) -> Trained:
+) -> Drawn:
     """Draw by a strategy that trains a checkpoint's network on a task, in a run.
 
     On the task that the checkpoint was trained on its head is kept (upstream), on any other one, or
@@ -145,7 +135,7 @@ def draw_in_run(
         )
     fresh = network.loaded.fresh
     notes += [f"new, and trained: {some(fresh)}"] if fresh else []
-    return Trained(view.named(ticket), found.spared, told, notes)
+    return Drawn(view.named(ticket), found.spared, told, notes)
 
 
 def trained_on(checkpoint: Checkpoint, task: Task, classes: int) -> bool:

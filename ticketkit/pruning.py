@@ -39,7 +39,8 @@ class Drawn:
     ticket: Ticket
     spared: dict[str, str]
     """Why each parameter that might be pruned is not."""
-    told: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] | None = None
+    """What was trained, and the rounds; None where nothing was."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -89,7 +90,7 @@ def prune(request: Request, report: Report | None = None) -> dict[str, Any]:
         "output": request.output and str(request.output),
         "ticket": str(request.ticket),
         **ticket_document(ticket),
-        **found.told,
+        **({} if found.training is None else {"training": found.training}),
         "left_alone": [str(path) for path in sorted(kept)],
         "spared": [{"name": name, "reason": reason} for name, reason in found.spared.items()],
         "notes": notes,
@@ -117,7 +118,7 @@ def _drawn(request: Request, chosen: Parts, checkpoint: Checkpoint, report: Repo
         from ticketkit.jobs import Asked
 
         sparsity = chosen.sparsity(request.sparsity)
-        trained = draw_in_run(
+        return draw_in_run(
             checkpoint,
             request.experiment(),
             Asked(chosen, sparsity, request.seed, request.allow_empty_layers),
@@ -127,7 +128,6 @@ def _drawn(request: Request, chosen: Parts, checkpoint: Checkpoint, report: Repo
             check=partial(_check_own, request, checkpoint),
             report=report,
         )
-        return Drawn(trained.ticket, trained.spared, {"training": trained.told}, trained.notes)
     except WeightsError as error:
         raise WeightsError(f"{printable(str(request.input))}: {error}") from error
 

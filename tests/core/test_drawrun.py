@@ -14,13 +14,14 @@ from torch import nn
 
 import ticketkit
 from ticketkit.describe import notes_on
-from ticketkit.drawrun import Trained, draw_in_run, trained_on
+from ticketkit.drawrun import draw_in_run, trained_on
 from ticketkit.experiments import Experiment
 from ticketkit.files import reserve
 from ticketkit.jobs import Asked
 from ticketkit.networks import network_of
 from ticketkit.opening import network_for
 from ticketkit.pretrained import Pretraining
+from ticketkit.pruning import Drawn
 from ticketkit.saving import save_checkpoint
 from ticketkit.transplanting import mask_of
 
@@ -53,12 +54,18 @@ def draw(
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
     **options: Any,
-) -> Trained:
+) -> Drawn:
     parts = ticketkit.Parts.resolve("unstructured", criterion, None, "imp:rate=0.4")
     asked = Asked(parts, 0.6, options.pop("seed", 0), False)
     chosen: dict[str, Any] = {"task": TASK, "fit": FIT, "run": folder / "run", **options}
     experiment = Experiment(**chosen)
     return draw_in_run(checkpoint, experiment, asked, include=include, exclude=exclude)
+
+
+def told_of(drawn: Drawn) -> dict[str, Any]:
+    """What was trained."""
+    assert drawn.training is not None
+    return drawn.training
 
 
 def test_it_is_the_draw_that_one_would_make_by_hand(tmp_path: Path) -> None:
@@ -88,8 +95,8 @@ def test_it_is_the_draw_that_one_would_make_by_hand(tmp_path: Path) -> None:
         ),
     )
     assert found.ticket.mask == by_hand.mask
-    assert found.told["head"] == "new"
-    assert [each["number"] for each in found.told["rounds"]] == [1, 2]
+    assert told_of(found)["head"] == "new"
+    assert [each["number"] for each in told_of(found)["rounds"]] == [1, 2]
 
 
 def test_its_ticket_tells_all_that_draws_it_again(tmp_path: Path) -> None:
@@ -145,7 +152,7 @@ def test_its_denominators_are_those_of_the_file(tmp_path: Path) -> None:
 
 def test_upstream_the_head_is_the_checkpoints(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path, task="digits:size=8", classes=10)
-    assert draw(checkpoint, tmp_path).told["head"] == "kept"
+    assert told_of(draw(checkpoint, tmp_path))["head"] == "kept"
 
 
 @pytest.mark.parametrize(
@@ -232,20 +239,20 @@ def test_folders_of_other_pictures_are_other_tasks(classes: int, tmp_path: Path)
     theirs, ours = (folders(tmp_path, n, k) for n, k in (("a", 3), ("b", classes)))
     fit = "small:epochs=1,batch=6"
     checkpoint = saved(tmp_path, theirs, classes=3, channels=3)
-    assert draw(checkpoint, tmp_path / "x", task=ours, fit=fit).told["head"] == "new"
-    assert draw(checkpoint, tmp_path / "y", task=theirs, fit=fit).told["head"] == "kept"
+    assert told_of(draw(checkpoint, tmp_path / "x", task=ours, fit=fit))["head"] == "new"
+    assert told_of(draw(checkpoint, tmp_path / "y", task=theirs, fit=fit))["head"] == "kept"
 
 
 def test_a_head_that_fits_by_its_size_alone_is_told_and_may_be_replaced(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path, None, 10)
     found = draw(checkpoint, tmp_path, arch=ARCH)
-    assert found.told["head"] == "kept"
+    assert told_of(found)["head"] == "kept"
     assert [note for note in found.notes if "--new-head replaces it" in note]
     parts = ticketkit.Parts.resolve("unstructured", "magnitude", None, "imp:rate=0.4")
     experiment = Experiment(task=TASK, arch=ARCH, fit=FIT, run=tmp_path / "other")
     asked = Asked(parts, 0.6, 0, False)
     other = draw_in_run(checkpoint, experiment, asked, include=(), exclude=(), new_head=True)
-    assert other.told["head"] == "new"
+    assert told_of(other)["head"] == "new"
     assert other.ticket.mask != found.ticket.mask
 
 
