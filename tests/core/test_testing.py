@@ -166,7 +166,8 @@ BROKEN = [
     (broken.NeverAll, "sparsity_0_keeps_everything", "sparsity 0 keeps all"),
     (broken.Rises, "a_higher_sparsity_gives_no_layer_more", "at sparsity"),
     (broken.TakesLayersOut, "the_layers_are_left_alone", "changed the layers"),
-    (broken.Moody, "a_draw_works_with_it", "kept of"),
+    # Whether the draw or the law finds out is a matter of luck.
+    (broken.Moody, "a_draw_works_with_it", "kept of|its last round keeps"),
     (
         broken.MissesItsSparsity,
         "a_sparsity_of_its_own_is_a_fraction_and_met_in_each_layer",
