@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ticketkit.attacks import attack, check_pixels
+    from ticketkit.batching import batches_of, sample_of
     from ticketkit.batchnorm import recalibrate
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
     from ticketkit.evaluation import evaluate
     from ticketkit.extras import import_extra
     from ticketkit.glyphs import draw_glyphs
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from ticketkit.imagefiles import ImageFiles
     from ticketkit.imagefolders import class_folders, image_folders, split_classes
     from ticketkit.imagemaps import ImageMaps
+    from ticketkit.inference import outputs_of
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
     from ticketkit.mask import Mask
@@ -57,12 +60,10 @@ if TYPE_CHECKING:
     from ticketkit.options import resolve, spec_of
     from ticketkit.parts import (
         PHOTOGRAPHS,
-        Accumulator,
         Allocation,
         BlockScheme,
         Context,
         Criterion,
-        Estimate,
         Evaluator,
         FinishedRound,
         Job,
@@ -83,14 +84,14 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
-    from ticketkit.statistics import wilson
+    from ticketkit.statistics import bootstrap, mean_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
     from ticketkit.training import fit
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
-    "Accumulator": "parts",
+    "Accumulator": "estimates",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
@@ -99,9 +100,11 @@ _HOMES = {
     "Context": "parts",
     "Counts": "prunable",
     "Criterion": "parts",
-    "Estimate": "parts",
+    "Estimate": "estimates",
+    "EvaluationContext": "estimates",
     "EvaluationError": "errors",
     "Evaluator": "parts",
+    "Figures": "estimates",
     "FinishedRound": "parts",
     "Fitted": "loop",
     "Hold": "holding",
@@ -140,6 +143,8 @@ _HOMES = {
     "UsageError": "errors",
     "WeightsError": "errors",
     "attack": "attacks",
+    "batches_of": "batching",
+    "bootstrap": "statistics",
     "cached_splits": "caching",
     "catalogue": "registry",
     "check_classes": "datafiles",
@@ -159,8 +164,10 @@ _HOMES = {
     "labelled": "datafiles",
     "load_ticket": "ticket",
     "located": "places",
+    "mean_interval": "statistics",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
+    "outputs_of": "inference",
     "read_lines": "datafiles",
     "read_mat": "datafiles",
     "reader_of": "scoring",
@@ -168,6 +175,7 @@ _HOMES = {
     "recalibrate": "batchnorm",
     "replace_head": "heads",
     "resolve": "options",
+    "sample_of": "batching",
     "spec_of": "options",
     "split_classes": "imagefolders",
     "transfer": "downstream",
@@ -186,8 +194,10 @@ __all__ = [
     "Counts",
     "Criterion",
     "Estimate",
+    "EvaluationContext",
     "EvaluationError",
     "Evaluator",
+    "Figures",
     "FinishedRound",
     "Fitted",
     "Hold",
@@ -225,6 +235,8 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "attack",
+    "batches_of",
+    "bootstrap",
     "cached_splits",
     "catalogue",
     "check_classes",
@@ -244,8 +256,10 @@ __all__ = [
     "labelled",
     "load_ticket",
     "located",
+    "mean_interval",
     "normalised",
     "open_checkpoint",
+    "outputs_of",
     "read_lines",
     "read_mat",
     "reader_of",
@@ -253,6 +267,7 @@ __all__ = [
     "recalibrate",
     "replace_head",
     "resolve",
+    "sample_of",
     "spec_of",
     "split_classes",
     "transfer",

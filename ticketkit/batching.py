@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from ticketkit.errors import EvaluationError, InputError, TicketkitError, UsageError, printable
+from ticketkit.seeds import order
 from ticketkit.stacking import fetched, stacked
 
 if TYPE_CHECKING:
@@ -54,6 +56,22 @@ def batches_of(data: Dataset | Batches, size: int, least: int = 1) -> Iterator[B
             yield inputs, targets
     if empty:
         raise EvaluationError("there is no data: at least one sample is needed")
+
+
+def sample_of(data: Dataset, count: int | None, seed: int = 0) -> Dataset:
+    """`count` samples of a data set, the same for every network, in an order of their own.
+
+    Data may be sorted by class, so its first ones would not do. The set as it is for None, or where
+    it has no more.
+    """
+    if not _is_set(data):
+        raise UsageError(f"a sample is taken of a data set, found {type(data).__name__}")
+    length = len(data)  # type: ignore[arg-type]
+    if count is None or count >= length:
+        return data
+    if count < 1:
+        raise UsageError(f"a sample has one picture or more, found {count}")
+    return Subset(data, order(seed, 0, length)[:count].tolist())
 
 
 def _is_set(data: object) -> bool:

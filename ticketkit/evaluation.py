@@ -1,19 +1,24 @@
-"""What a network is worth on data: one forward pass, shared by every evaluator."""
+"""What a network is worth on data: one forward pass, shared by all evaluators that need no more."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from ticketkit.blame import blamed
-from ticketkit.errors import UsageError
+from ticketkit.errors import UsageError, printable, some
+from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
 from ticketkit.guards import check_finite
-from ticketkit.inference import answers, evaluated
+from ticketkit.inference import evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
-from ticketkit.parts import Accumulator, Estimate, Evaluator
+from ticketkit.parts import Evaluator, brings
+from ticketkit.stacking import count_of
 
 if TYPE_CHECKING:
     from ticketkit.parts import Batches, Dataset
@@ -25,43 +30,92 @@ def evaluate(
     evaluators: Iterable[str | Evaluator],
     *,
     batch: int = 256,
-) -> dict[str, Estimate]:
-    """Measure a network by each evaluator, keyed by its spec: as given, or as `spec_of` writes it.
+    seed: int = 0,
+    root: Path | None = None,
+) -> dict[str, Figures]:
+    """Measure a network by each evaluator: its figures, keyed by its spec, as given or written out.
 
     `data` is a map-style data set of (picture, target), read in batches of at most `batch`, or an
     iterable of batches (inputs, targets) such as a loader. Inputs go to the network's device and
     floating dtype, pictures in uint8 divided by 255. The network is in eval mode, without
-    gradients; its modes and torch's generators are restored. EvaluationError where there is no
-    data, or an output is not finite; PluginError where an evaluator fails.
+    gradients; its modes and torch's generators are restored. `seed` is that of whatever an
+    evaluator draws, `root` the folder in which other data lies that one may need. EvaluationError
+    where there is no data, or an output is not finite; PluginError where an evaluator fails.
 
-    >>> ticketkit.evaluate(model, test_set, ["accuracy"])["accuracy"].value
+    >>> ticketkit.evaluate(model, test_set, ["accuracy"])["accuracy"]["top1"].value
     0.912
     """
-    parts = dict(_named(evaluators))
-    started = [(part, _start(part)) for part in parts.values()]
-    first = 0
-    with evaluated(model):
-        for outputs, targets in answers(model, data, batch):
-            check_finite(outputs, first)
-            for part, accumulator in started:
-                _update(part, accumulator, outputs, targets)
-            first += len(outputs)
-    return {
-        spec: _computed(part, accumulator)
-        for spec, (part, accumulator) in zip(parts, started, strict=True)
-    }
+    parts = dict(named(evaluators))
+    found = dict(measured(model, data, parts, EvaluationContext(seed, batch, root)))
+    return {spec: found[spec] for spec in parts}
 
 
-def _named(evaluators: Iterable[str | Evaluator]) -> Iterator[tuple[str, Evaluator]]:
+def measured(
+    model: torch.nn.Module,
+    data: Dataset | Batches,
+    parts: Mapping[str, Evaluator],
+    context: EvaluationContext,
+) -> Iterator[tuple[str, Figures]]:
+    """Each evaluator's spec and figures, as soon as they are known."""
+    alone = [spec for spec, part in parts.items() if brings(part, "evaluate")]
+    started = {spec: _start(part) for spec, part in parts.items() if brings(part, "start")}
+    _check_passes(data, len(alone) + bool(started))
+    if started:
+        _share(model, data, [(parts[spec], each) for spec, each in started.items()], context.batch)
+    for spec, accumulator in started.items():
+        if spec not in alone:
+            with blamed(parts[spec]):
+                yield spec, _checked(accumulator.compute(), "compute")
+    for spec in alone:
+        told = replace(context, gathered=started.get(spec))
+        with blamed(parts[spec]), evaluated(model), _as_found(model):
+            figures = _checked(parts[spec].evaluate(model, data, told), "evaluate")  # type: ignore[arg-type]
+        yield spec, figures
+
+
+def named(evaluators: Iterable[str | Evaluator]) -> Iterator[tuple[str, Evaluator]]:
+    """Each evaluator and its spec: as it was given, or as `spec_of` writes it."""
     if isinstance(evaluators, str | Evaluator):
         raise UsageError(f"evaluators is a list of specs, such as ['accuracy']: {evaluators!r}")
     empty = True
     for spec in evaluators:
         empty = False
         part = cast("Evaluator", resolve("evaluator", spec))
+        if not (brings(part, "start") or brings(part, "evaluate")):
+            raise UsageError(f"evaluator {part.name!r} has neither start nor evaluate")
         yield spec if isinstance(spec, str) else spec_of(part), part
     if empty:
         raise UsageError("evaluators is empty: at least one, such as 'accuracy', is needed")
+
+
+def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
+    """The figure of a `metric`, as tasks name it, among the results of evaluators by their specs.
+
+    A `UsageError` where no evaluator, or none of its figures, has that name.
+    """
+    part, _, name = metric.partition(".")
+    for spec, figures in results.items():
+        if spec.partition(":")[0] == part and (not name or name in figures):
+            return figures[name] if name else next(iter(figures.values()))
+    every = [f"{spec}.{name}" for spec, figures in results.items() for name in figures]
+    raise UsageError(f"no figure {printable(metric)!r} was measured; found {some(every)}")
+
+
+def _share(
+    model: torch.nn.Module,
+    data: Dataset | Batches,
+    started: list[tuple[Evaluator, Accumulator]],
+    batch: int,
+) -> None:
+    """One pass over the data, of which each accumulator takes in every batch."""
+    context, first = EvaluationContext(), 0
+    with evaluated(model), context.progress("evaluating", count_of(data)) as advance:
+        for outputs, targets in outputs_of(model, data, batch):
+            check_finite(outputs, first)
+            for part, accumulator in started:
+                _update(part, accumulator, outputs, targets)
+            first += len(outputs)
+            advance(len(outputs))
 
 
 def _start(part: Evaluator) -> Accumulator:
@@ -79,12 +133,48 @@ def _update(
             raise ValueError("update changed outputs or targets, which evaluators share")
 
 
-def _computed(part: Evaluator, accumulator: Accumulator) -> Estimate:
-    with blamed(part):
-        found = accumulator.compute()
-        if not isinstance(found, Estimate):
-            kind = type(found).__name__
-            raise TypeError(f"compute returned {kind}, where a ticketkit.Estimate is expected")
-        if not math.isfinite(found.value):
-            raise ValueError(f"compute returned the value {found.value}")
-        return found
+def _check_passes(data: Any, passes: int) -> None:
+    if passes > 1 and isinstance(data, Iterator):
+        raise UsageError(
+            f"{passes} passes over the data are needed, and an iterator has but one: give a data "
+            "set, or a list of batches"
+        )
+
+
+@contextmanager
+def _as_found(model: torch.nn.Module) -> Iterator[None]:
+    """Refuse that the block changes a weight, a statistic, a gradient or a mode."""
+    before = _state(model)
+    yield
+    after = _state(model)
+    if changed := [name for name in before if after.get(name) != before[name]]:
+        raise ValueError(f"evaluate changed the network: {some(changed)}")
+
+
+def _state(model: torch.nn.Module) -> dict[str, tuple[Any, ...]]:
+    """What tells that a tensor or a mode was changed, by name."""
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    found: dict[str, tuple[Any, ...]] = {
+        name: (
+            id(tensor),
+            None if tensor.is_inference() else tensor._version,
+            tensor.requires_grad,
+            None if tensor.grad is None else (id(tensor.grad), tensor.grad._version),
+        )
+        for name, tensor in tensors.items()
+    }
+    return found | {f"the mode of {n}": (m.training,) for n, m in model.named_modules()}
+
+
+def _checked(found: object, method: str) -> Figures:
+    """What an evaluator returned, if it is what it should be."""
+    if not isinstance(found, Mapping) or not found:
+        kind = "nothing" if isinstance(found, Mapping) else type(found).__name__
+        raise TypeError(f"{method} returned {kind}, where figures, {{name: Estimate}}, are due")
+    for name, estimate in found.items():
+        if not isinstance(name, str) or not isinstance(estimate, Estimate):
+            pair = f"{name!r}: {type(estimate).__name__}"
+            raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
+        if not math.isfinite(estimate.value):
+            raise ValueError(f"{method} returned the value {estimate.value} of {name}")
+    return dict(found)

@@ -212,16 +212,17 @@ def ticketkit_evaluators() -> Iterable[type[Evaluator]]:  # type: ignore[empty-b
                 self.n += len(outputs)
 
             def compute(self):
-                return ticketkit.Estimate(self.total / self.n, self.n)
+                return {"confidence": ticketkit.Estimate(self.total / self.n, self.n)}
 
 
         @ticketkit.hookimpl
         def ticketkit_evaluators():
             yield Confidence
 
-    Each class becomes an evaluator of its `name`. All evaluators of a run share one forward pass,
-    so none may change what it is given; outputs are finite. An error ends the run and names this
-    plugin. `ticketkit.check_predictions` refuses labels that are no class of the network.
+    Each class becomes an evaluator of its `name`: `-e confidence`. All that `start` share one
+    forward pass, so none may change what it is given; outputs are finite. An evaluator that needs
+    the network implements `evaluate` instead, or too. An error ends the run and names this plugin.
+    `ticketkit.check_predictions` refuses labels that are no class of the network.
     """
 
 

@@ -25,7 +25,7 @@ def evaluated(model: torch.nn.Module) -> Iterator[None]:
         yield
 
 
-def answers(
+def outputs_of(
     model: torch.nn.Module, data: Dataset | Batches, batch: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The network's outputs, (batch, ...), and the targets of each batch, on its device."""

@@ -8,7 +8,7 @@ import torch
 
 from ticketkit.errors import InputError, UsageError, near, printable
 from ticketkit.guards import check_finite
-from ticketkit.inference import answers, evaluated
+from ticketkit.inference import evaluated, outputs_of
 from ticketkit.logistic import fit_logistic
 from ticketkit.mask import unwrap
 
@@ -52,7 +52,7 @@ def extract(
     hook = _head(model, head_path).register_forward_pre_hook(_catching(features))
     try:
         with evaluated(model):
-            for _, labels in answers(model, data, batch):
+            for _, labels in outputs_of(model, data, batch):
                 targets.append(labels.cpu())
                 if len(features) != len(targets) or features[-1].dim() != 2:
                     raise InputError(f"{head_path} is not given features (batch, F) once a batch")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ticketkit.budgets import Budget
     from ticketkit.choices import Parts
+    from ticketkit.estimates import Accumulator, EvaluationContext, Figures
     from ticketkit.layer import Layer
     from ticketkit.mask import Mask
     from ticketkit.ticket import Ticket
@@ -343,34 +344,31 @@ class Robustifier(Part):
         yield self.perturb(model, inputs, targets, context)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """One number that was measured, and how sure it is."""
-
-    value: float
-    n: int
-    """How many samples it was measured on."""
-    low: float | None = None
-    """The lower end of its 95 % interval; None where it has none."""
-    high: float | None = None
-
-
-class Accumulator(Protocol):
-    """What an evaluator gathers in one pass over the data."""
-
-    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        """Take in one batch of outputs, (batch, classes, ...), and its targets, (batch, ...)."""
-
-    def compute(self) -> Estimate:
-        """The number, of all batches so far."""
-
-
 class Evaluator(Part):
-    """What is the ticket worth?"""
+    """What is the ticket worth? Implement `start`, or `evaluate`, or both.
 
-    @abstractmethod
+    >>> class Confidence(Evaluator):
+    ...     name = "confidence"
+    ...     def start(self):
+    ...         return MeanOfHighest()
+    """
+
     def start(self) -> Accumulator:
-        """A new accumulator; those of several evaluators share one forward pass."""
+        """Optional: a new accumulator, for what the outputs alone tell. Those of all evaluators
+        share one pass over the data."""
+        raise NotImplementedError
+
+    def evaluate(
+        self, model: torch.nn.Module, data: Dataset, context: EvaluationContext
+    ) -> Figures:
+        """Optional: numbers for which the network itself is needed, or other data.
+
+        The network is in eval mode, without gradients (`ticketkit.attack` has its own), and is to
+        be left as it is. `data` is a data set, or batches, as `ticketkit.batches_of` and
+        `ticketkit.outputs_of` take both. Where there is a `start` too, the pass is over and
+        `context.gathered` is its accumulator, whose `compute` nobody calls.
+        """
+        raise NotImplementedError
 
 
 class Task(Part):
@@ -389,7 +387,8 @@ class Task(Part):
     segmentation: ClassVar[bool] = False
     """Whether each pixel has a class: targets are (height, width), and 255 is ignored."""
     metric: ClassVar[str] = "accuracy"
-    """The evaluator that tells how well a network does."""
+    """What tells how well a network does: an evaluator, for the first of its figures, or a figure
+    of it: `"accuracy.per_class"`."""
     normalisation: ClassVar[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
     """The `mean` and `std` of each channel of pictures in [0, 1], by which a network that is
     pretrained on this task normalises its inputs; empty for none."""

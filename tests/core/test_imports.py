@@ -30,6 +30,7 @@ LAYERS = [
     "zeroing",
     "mask",
     "holding",
+    "estimates",
     "parts",
     "hookspecs",
     "registry",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import ticketkit
-from ticketkit.inference import answers, evaluated, forward
+from ticketkit.inference import evaluated, forward, outputs_of
 from ticketkit.testing import cases
 
 
@@ -120,4 +120,4 @@ def test_what_a_network_may_not_answer_is_told_by_its_samples(
     model = Answering(lambda x: x if len(x) == 3 else answer(x))
     batches = [(torch.ones(3, 2), torch.zeros(3)), (torch.ones(2, 2), targets)]
     with pytest.raises(kind, match=told):
-        list(answers(model, batches, 9))
+        list(outputs_of(model, batches, 9))

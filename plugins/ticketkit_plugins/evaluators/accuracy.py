@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import ticketkit
@@ -12,22 +13,32 @@ if TYPE_CHECKING:
 
 
 class Accuracy(ticketkit.Evaluator):
-    """The share of samples whose highest output is that of their class, with Wilson's interval.
+    """The shares of samples that are right: top-1, top-5, and the mean over classes.
 
-    Outputs are (batch, classes), targets (batch,). Of equal outputs the first one counts.
+    Outputs are (batch, classes), targets (batch,). `top1`: the highest output is that of the class;
+    `top5`, of networks with more than five classes: one of the five highest is. Of equal outputs
+    the first ones count. Both have Wilson's interval.
+
+    `per_class` is the mean over classes of the share of a class's samples that are right, top-1; a
+    class without samples has no part in it. Its interval is the normal one of a stratified mean,
+    for samples drawn class by class. Each class's variance is that of its share after one success
+    and one failure more (Laplace's rule of succession): a class of which all, or none, are right is
+    not taken to be certain.
     """
 
     name = "accuracy"
 
     def start(self) -> ticketkit.Accumulator:
-        return _Count()
+        return _Counts()
 
 
-class _Count:
-    """Samples so far, and those that were right."""
+class _Counts:
+    """Samples so far, those that were right, and of each class both."""
 
     def __init__(self) -> None:
-        self.n, self.right = 0, 0
+        self.n = self.among_five = self.classes = 0
+        self.counts: torch.Tensor | None = None
+        """(classes, 2): wrong and right samples of each class."""
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         ticketkit.check_predictions(outputs, targets, first=self.n)
@@ -35,14 +46,43 @@ class _Count:
             raise ticketkit.EvaluationError(
                 f"accuracy takes outputs (batch, classes), found {tuple(outputs.shape)}"
             )
+        classes, targets = outputs.shape[1], targets.long()
+        cells = 2 * targets + (outputs.argmax(1) == targets)
+        counts = cells.bincount(minlength=2 * classes).reshape(classes, 2)
         self.n += len(outputs)
-        self.right += int((outputs.argmax(1) == targets).sum())
+        self.counts = counts if self.counts is None else self.counts + counts
+        if classes > 5:
+            self.among_five += int((_before(outputs, targets) < 5).sum())
 
-    def compute(self) -> ticketkit.Estimate:
-        if not self.n:
+    def compute(self) -> ticketkit.Figures:
+        if self.counts is None or not self.n:
             raise ticketkit.EvaluationError("accuracy: there is no sample to measure")
-        low, high = ticketkit.wilson(self.right, self.n)
-        return ticketkit.Estimate(self.right / self.n, self.n, low, high)
+        figures = {"top1": _share(int(self.counts[:, 1].sum()), self.n)}
+        if len(self.counts) > 5:
+            figures["top5"] = _share(self.among_five, self.n)
+        return {**figures, "per_class": self._per_class(self.counts)}
+
+    def _per_class(self, counts: torch.Tensor) -> ticketkit.Estimate:
+        occurring = counts[counts.any(1)].double()
+        right, sizes = occurring[:, 1], occurring.sum(1)
+        mean, smooth = (right / sizes).mean().item(), (right + 1) / (sizes + 2)
+        variance = (smooth * (1 - smooth) / sizes).sum().item() / len(sizes) ** 2
+        half = NormalDist().inv_cdf(0.975) * variance**0.5
+        low, high = max(0.0, mean - half), min(1.0, mean + half)
+        return ticketkit.Estimate(mean, self.n, low, high, unit="share")
+
+
+def _before(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """How many classes come before a sample's own: those of higher outputs, and earlier equals."""
+    own = outputs.gather(1, targets[:, None])
+    higher = (outputs > own).sum(1)
+    equal = (outputs == own).cumsum(1).gather(1, targets[:, None])[:, 0] - 1
+    return higher + equal
+
+
+def _share(right: int, n: int) -> ticketkit.Estimate:
+    low, high = ticketkit.wilson(right, n)
+    return ticketkit.Estimate(right / n, n, low, high, unit="share")
 
 
 @ticketkit.hookimpl

@@ -46,13 +46,14 @@ class _Confusion:
         self.n += len(outputs)
         self.counts = counts if self.counts is None else self.counts + counts
 
-    def compute(self) -> ticketkit.Estimate:
+    def compute(self) -> ticketkit.Figures:
         if self.counts is None or not self.counts.any():
             raise ticketkit.EvaluationError("miou: there is no pixel with a class to measure")
         both = self.counts.diagonal().double()
         either = (self.counts.sum(0) + self.counts.sum(1)).double() - both
         occurs = either > 0
-        return ticketkit.Estimate((both[occurs] / either[occurs]).mean().item(), self.n)
+        mean = (both[occurs] / either[occurs]).mean().item()
+        return {"miou": ticketkit.Estimate(mean, self.n, unit="share")}
 
 
 @ticketkit.hookimpl

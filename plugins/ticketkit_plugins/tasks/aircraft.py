@@ -22,7 +22,7 @@ class Aircraft(ticketkit.Task):
 
     name = "aircraft"
     classes = 100
-    metric = "per-class-accuracy"
+    metric = "accuracy.per_class"
     normalisation = ticketkit.PHOTOGRAPHS
 
     def splits(self, root: Path | None) -> Mapping[str, ticketkit.ImageFiles]:

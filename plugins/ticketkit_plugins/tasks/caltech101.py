@@ -22,7 +22,7 @@ class Caltech101(ticketkit.Task):
 
     name = "caltech101"
     classes = 101
-    metric = "per-class-accuracy"
+    metric = "accuracy.per_class"
     normalisation = ticketkit.PHOTOGRAPHS
 
     def splits(self, root: Path | None) -> Mapping[str, ticketkit.ImageFiles]:

@@ -22,7 +22,7 @@ class Caltech256(ticketkit.Task):
 
     name = "caltech256"
     classes = 257
-    metric = "per-class-accuracy"
+    metric = "accuracy.per_class"
     normalisation = ticketkit.PHOTOGRAPHS
 
     def splits(self, root: Path | None) -> Mapping[str, ticketkit.ImageFiles]:

@@ -22,7 +22,7 @@ class Flowers(ticketkit.Task):
 
     name = "flowers"
     classes = 102
-    metric = "per-class-accuracy"
+    metric = "accuracy.per_class"
     normalisation = ticketkit.PHOTOGRAPHS
 
     def splits(self, root: Path | None) -> Mapping[str, ticketkit.ImageFiles]:

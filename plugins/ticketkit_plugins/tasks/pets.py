@@ -22,7 +22,7 @@ class Pets(ticketkit.Task):
 
     name = "pets"
     classes = 37
-    metric = "per-class-accuracy"
+    metric = "accuracy.per_class"
     normalisation = ticketkit.PHOTOGRAPHS
 
     def splits(self, root: Path | None) -> Mapping[str, ticketkit.ImageFiles]:

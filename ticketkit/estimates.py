@@ -1,0 +1,77 @@
+"""What evaluators return, what they gather, and what they may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from ticketkit.progress import Advance
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number that was measured, and how sure it is."""
+
+    value: float
+    n: int
+    """How many samples it was measured on."""
+    low: float | None = None
+    """The lower end of its 95 % interval; None where it has none."""
+    high: float | None = None
+    unit: str = ""
+    """`"share"`, of 1, which is shown as a percentage; another unit, such as `"ms"`; or none."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which of two such numbers is the better one."""
+
+
+Figures = Mapping[str, Estimate]
+"""Numbers by name; the first one is what the evaluator stands for."""
+
+
+class Accumulator(Protocol):
+    """What an evaluator gathers in one pass over the data."""
+
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Take in one batch of outputs, (batch, classes, ...), and its targets, (batch, ...)."""
+
+    def compute(self) -> Figures:
+        """The numbers, of all batches so far."""
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluator that needs the network may know. New fields may join these."""
+
+    seed: int = 0
+    """Of whatever it draws: use `generator`."""
+    batch: int = 256
+    """How many samples a batch has at most, where it does not choose by itself."""
+    root: Path | None = None
+    """The folder in which the data of other tasks lies; None for the user's cache."""
+    file: Path | None = None
+    """The checkpoint that the network was read from; None for a live network."""
+    gathered: Any = None
+    """The accumulator that `start` returned, with the shared pass in it; None without one."""
+
+    def generator(self, *where: int | str) -> torch.Generator:
+        """A new generator on the CPU, seeded by the seed and by what these words name."""
+        import torch
+
+        from ticketkit.seeds import seed_of
+
+        return torch.Generator().manual_seed(seed_of(self.seed, *where))
+
+    def progress(
+        self, what: str, total: int, unit: str = "pictures"
+    ) -> AbstractContextManager[Advance]:
+        """A stage of long work, shown with the time left: call its value with each count done."""
+        from ticketkit.progress import stage
+
+        return stage(what, total, unit)
