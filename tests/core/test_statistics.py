@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ticketkit
-from ticketkit.statistics import mean_interval, wilson
+from ticketkit.statistics import bootstrap, mean_interval, wilson
 
 LEVELS = st.floats(0.01, 0.9999)
 
@@ -56,9 +57,51 @@ def test_the_quantile_of_t_is_scipys_to_nine_digits(n: int, level: float) -> Non
     assert 1 - low == pytest.approx(quantile, rel=1e-9)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_bootstrap_is_scipys_percentile_interval(level: float) -> None:
+    lots = np.random.default_rng(0)
+    values = lots.exponential(size=200)
+    low, high = bootstrap(lambda chosen: np.median(values[chosen]), 200, level=level)
+    expected = scipy.stats.bootstrap(
+        (values,),
+        np.median,
+        n_resamples=9999,
+        confidence_level=level,
+        method="percentile",
+        rng=lots,
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert low == pytest.approx(expected.low, abs=0.15 * width)
+    assert high == pytest.approx(expected.high, abs=0.15 * width)
+
+
+def test_the_bootstrap_of_a_share_is_the_quantiles_of_the_binomial_distribution() -> None:
+    hits = np.arange(100) < 30
+    low, high = bootstrap(lambda chosen: hits[chosen].mean(), 100, replicates=20000)
+    expected = scipy.stats.binom.ppf([0.025, 0.975], 100, 0.3) / 100
+    assert (low, high) == pytest.approx(expected, abs=0.011)
+
+
+@given(st.integers(1, 9), st.integers(0, 99))
+def test_the_bootstrap_is_the_same_for_a_seed_and_holds_what_never_varies(
+    n: int, seed: int
+) -> None:
+    def mean(chosen: Any) -> float:
+        assert chosen.shape == (n,)
+        assert 0 <= chosen.min() <= chosen.max() < n
+        return float(np.square(chosen).mean())
+
+    assert bootstrap(mean, n, replicates=9, seed=seed) == bootstrap(
+        mean, n, replicates=9, seed=seed
+    )
+    assert bootstrap(lambda chosen: 0.25, n, replicates=9, seed=seed) == (0.25, 0.25)
+
+
 @pytest.mark.parametrize(
     ("ask", "told"),
     [
+        (lambda: bootstrap(len, 0), "one sample or more, found 0"),
+        (lambda: bootstrap(len, 5, level=95), "found 95"),
         (lambda: wilson(0, 0), "found 0 of 0"),
         (lambda: wilson(3, 2), "found 3 of 2"),
         (lambda: wilson(-1, 2), "found -1 of 2"),
