@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
+    from ticketkit.datasets import data_of
     from ticketkit.downloads import download_set
     from ticketkit.downstream import transfer
     from ticketkit.drawing import draw
@@ -153,6 +154,7 @@ _HOMES = {
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
+    "data_of": "datasets",
     "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
@@ -245,6 +247,7 @@ __all__ = [
     "check_whole",
     "cifar_pictures",
     "class_folders",
+    "data_of",
     "download_set",
     "draw",
     "draw_glyphs",

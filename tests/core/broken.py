@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import math
 import random
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -763,3 +765,214 @@ class KnowsOneTask(Shelf):
 
     def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
         return ticketkit.PriorChoice({"cifar10": Path("m.pt")}[task], "why not")  # type: ignore[index]
+
+
+class Confidence(ticketkit.Evaluator):
+    """The mean of the highest probability."""
+
+    name = "confidence"
+
+    def start(self) -> Any:
+        return Confidences(self)
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        """The number, of each sample's."""
+        return torch.stack(found).mean().item()
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        """The figure, of each sample's number."""
+        return ticketkit.Estimate(self.value(found), len(found), unit="share")
+
+
+class Confidences:
+    """The highest probability of each sample, where there are pixels the mean of theirs."""
+
+    def __init__(self, part: Confidence) -> None:
+        self.part = part
+        self.found: list[torch.Tensor] = []
+
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        if outputs.dim() < 2:
+            raise ticketkit.EvaluationError("there are no classes")
+        self.found += outputs.double().softmax(1).amax(1).reshape(len(outputs), -1).mean(1)
+
+    def compute(self) -> Any:
+        return {"confidence": self.part.estimate(self.found)}
+
+
+class Percent(Confidence):
+    """Of a hundred, not of one."""
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        return 100 * super().value(found)
+
+
+class OneEnd(Confidence):
+    """An interval without an upper end."""
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        return ticketkit.Estimate(0.5, 5, 0.2)
+
+
+class MissesItself(Confidence):
+    """An interval that does not hold the value."""
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        return ticketkit.Estimate(0.5, 5, 0.6, 0.7)
+
+
+class CountsNothing(Confidence):
+    """Says of no sample how many there were."""
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        return ticketkit.Estimate(0.5, 0)
+
+
+class Greater(Confidence):
+    """Another word for higher."""
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        return ticketkit.Estimate(0.5, 5, better="greater")  # type: ignore[arg-type]
+
+
+class Unitless(Confidence):
+    """No unit, where the empty one is due."""
+
+    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
+        return ticketkit.Estimate(0.5, 5, unit=None)  # type: ignore[arg-type]
+
+
+class Drifts(Confidence):
+    """Another number each time."""
+
+    count = itertools.count()
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        return 1 / (1 + next(self.count))
+
+
+class Dithers(Confidence):
+    """Adds lots of torch's global generator."""
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        return torch.rand(()).item()
+
+
+class Shakes(Confidence):
+    """Takes a sample by Python's global generator, and uses it for nothing."""
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        random.random()
+        return super().value(found)
+
+
+class LastOne(Confidence):
+    """Tells of the last sample alone."""
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        return found[-1].item()
+
+
+class Deviation(Confidence):
+    """How unlike the samples are: of two or more, which it does not say."""
+
+    def value(self, found: list[torch.Tensor]) -> float:
+        return statistics.stdev(each.item() for each in found)
+
+
+class MeanOfMeans(ticketkit.Evaluator):
+    """The mean over batches, however many samples each has."""
+
+    name = "mean-of-means"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        found = [o.double().mean() for o, _ in ticketkit.outputs_of(model, data, context.batch)]
+        return {"mean": ticketkit.Estimate(torch.stack(found).mean().item(), 5)}
+
+
+class Sensitivity(ticketkit.Evaluator):
+    """How far outputs move under noise: an evaluator of the network."""
+
+    name = "sensitivity"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        moved, n = 0.0, 0
+        for inputs, targets in ticketkit.batches_of(data, context.batch):
+            outputs = model(inputs)
+            ticketkit.check_predictions(outputs, targets, first=n, ignored=255)
+            for index, (picture, output) in enumerate(zip(inputs, outputs, strict=True), n):
+                noise = torch.randn(picture.shape, generator=context.generator(index))
+                moved += (model((picture + noise)[None])[0] - output).double().norm().item()
+            n += len(inputs)
+        return self.finished(model, data, moved / n, n)
+
+    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
+        """The figures; other parts do something else here."""
+        return {"distance": ticketkit.Estimate(value, n, better="lower")}
+
+
+class Clocked(Sensitivity):
+    """How long it takes: never the same."""
+
+    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
+        seconds = ticketkit.Estimate(time.perf_counter(), n, unit="s", better="lower")
+        return {**super().finished(model, data, value, n), "seconds": seconds}
+
+
+class Doubled(Sensitivity):
+    """Changes a weight in a way that leaves no trace but the weight."""
+
+    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
+        model["linear"].weight.data.mul_(2)
+        return super().finished(model, data, value, n)
+
+
+class Backwards(Sensitivity):
+    """Leaves gradients behind."""
+
+    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
+        with torch.enable_grad():
+            model(data[0][0][None]).sum().backward()
+        return super().finished(model, data, value, n)
+
+
+class Blackens(Sensitivity):
+    """Works on the caller's own pictures."""
+
+    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
+        data[0][0].zero_()
+        return super().finished(model, data, value, n)
+
+
+class Nothing(ticketkit.Evaluator):
+    """Measures a set of nothing."""
+
+    name = "nothing"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        return {"size": ticketkit.Estimate(float(len(data)), 1)}
+
+
+class Unwary(ticketkit.Evaluator):
+    """The share of right answers, whatever the outputs and labels."""
+
+    name = "unwary"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        right, n = 0, 0
+        for outputs, targets in ticketkit.outputs_of(model, data, context.batch):
+            right += int((outputs.argmax(1) == targets).sum())
+            n += len(outputs)
+        return {"right": ticketkit.Estimate(right / n, n, unit="share")}
+
+
+class Sums(Confidence):
+    """Takes outputs of any shape."""
+
+    def start(self) -> Any:
+        return _Sum(self)
+
+
+class _Sum(Confidences):
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self.found += outputs.double().sigmoid().reshape(len(outputs), -1).mean(1)

@@ -15,9 +15,14 @@ from sklearn.metrics import accuracy_score, recall_score, top_k_accuracy_score
 from torchmetrics.classification import MulticlassAccuracy
 
 import ticketkit
+from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.accuracy import Accuracy
 
 LAW = settings(deadline=None, max_examples=50)
+
+
+class TestAccuracy(EvaluatorLaws):
+    part = Accuracy()
 
 
 def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 7) -> ticketkit.Figures:
