@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLE = CHECKOUT / "examples" / "ticketkit-stripe"
+EVALUATOR = CHECKOUT / "examples" / "ticketkit-margin"
 
 
 @pytest.fixture
@@ -34,17 +35,20 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example: building and testing it leaves the checkout alone."""
-    folder = tmp_path_factory.mktemp("source") / EXAMPLE.name
+    """A folder with copies of the examples: building and testing them leaves the checkout alone."""
+    folder = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "dist", "*.egg-info")
-    return Path(shutil.copytree(EXAMPLE, folder, ignore=ignored))
+    for example in (EXAMPLE, EVALUATOR):
+        shutil.copytree(example, folder / example.name, ignore=ignored)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def beside(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with the example, which sees this one's ticketkit as it is installed here."""
+    """An environment with the examples, which sees this one's ticketkit as it is installed here."""
     environment = Environment(tmp_path_factory.mktemp("stripe"), editable=True)
-    environment.install(copied)
+    for example in (EXAMPLE, EVALUATOR):
+        environment.install(copied / example.name)
     return environment
 
 
@@ -60,6 +64,8 @@ def test_the_example_is_listed(beside: Environment) -> None:
     assert stripe["version"] == "0.1.0"
     assert stripe["state"] == "loaded"
     assert stripe["parts"] == ["scheme stripe"]
+    margin = next(plugin for plugin in plugins if plugin["name"] == "margin")
+    assert (margin["distribution"], margin["parts"]) == ("ticketkit-margin", ["evaluator margin"])
     assert {plugin["state"] for plugin in plugins} == {"loaded"}
 
 
@@ -82,17 +88,25 @@ def test_the_example_prunes(beside: Environment, small: Path) -> None:
         assert torch.equal(pruned[name] != 0, keep)
 
 
-def test_the_tests_of_the_example_pass(beside: Environment, copied: Path) -> None:
-    tests = copied / "tests"
+@pytest.mark.parametrize("example", [EXAMPLE.name, EVALUATOR.name])
+def test_the_tests_of_the_example_pass(beside: Environment, copied: Path, example: str) -> None:
+    tests = copied / example / "tests"
     text = beside.run("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
     assert "failed" not in text
     assert " passed" in text
 
 
 def test_the_snippets_of_the_example_run(beside: Environment) -> None:
-    text = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    found = [beside.run("-c", snippet_of(example)) for example in (EXAMPLE, EVALUATOR)]
+    assert found[0].startswith("Mask(2 parameters, 5,040 weights, sparsity 0.5")
+    assert "margin {'margin': Estimate(value=0." in found[1]
+
+
+def snippet_of(example: Path) -> str:
+    """The Python in the README of an example."""
+    text = (example / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert beside.run("-c", snippet).startswith("Mask(2 parameters, 5,040 weights, sparsity 0.5")
+    return str(snippet)
 
 
 @pytest.fixture(scope="module")
