@@ -137,7 +137,7 @@ LAYERS = [
     "linear_probe",
     "augmenting",
     "feeding",
-    "measuring",
+    "attacking",
     "versions",
     "experiments",
     "mishaps",
