@@ -41,7 +41,7 @@ class Adversarial(ticketkit.Evaluator):
     step: float | None = None
     """The length of a step; none for 2.5 * eps / steps, which is 2/255 for 10 steps at 8/255."""
     random_start: bool | None = None
-    """From a point drawn from the ball, or the picture; none for the picture with one step alone."""
+    """Begin at a point drawn from the ball, not at the picture; none for all but single steps."""
     restarts: int = 1
     count: int | None = 400
     metric: str = "accuracy"
