@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from tests.cli.conftest import Cli, Result
 from tests.samples import names
 from ticketkit.cli import main
 from ticketkit.datasets import data_of
+from ticketkit.files import reserve
 from ticketkit.networks import network_of
 from ticketkit.options import resolve
 from ticketkit.saving import save_checkpoint
@@ -138,10 +138,8 @@ def test_a_ticket_of_other_weights_is_refused(evaluate: Cli, folder: Path) -> No
     weights = dict(ticketkit.open_checkpoint(folder / "m.safetensors"))
     weights["conv1.weight"] = weights["conv1.weight"] + 1
     told = ticketkit.open_checkpoint(folder / "m.safetensors").pretraining
+    assert told is not None
     (folder / "m.safetensors").unlink()
-    output: Any
-    from ticketkit.files import reserve
-
     with reserve(folder / "m.safetensors") as output:
         save_checkpoint(output, weights, told)
     done = evaluate("--ticket", "t.safetensors")
