@@ -19,7 +19,7 @@ from ticketkit.options import resolve, spec_of
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.parts import Task
 from ticketkit.presets import schedule_of
-from ticketkit.resultfile import read_result, result_table, result_text
+from ticketkit.resultfile import DOCUMENT, read_result, result_table, result_text, write_result
 from ticketkit.ticket import Ticket, load_ticket
 from ticketkit.versions import versions_of
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ticketkit.schedules import Schedule
     from ticketkit.stages import Run
 
-_JSON, _TABLE, _FIGURES = "result.json", "result.csv", "figures.json"
+_FIGURES = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,10 @@ class _Evaluation:
         with opened(self._request, "evaluate", self._recipe(), self._device, world()) as run:
             assert run is not None
             if stage := run.newest(RESULT):
-                return read_result(stage.path / _JSON), run.path
+                return read_result(stage.path / DOCUMENT), run.path
             document = self._document(run)
             with run.stage(RESULT) as folder:
-                (folder / _JSON).write_text(result_text(document), encoding="utf-8")
-                (folder / _TABLE).write_text(result_table(document), encoding="utf-8")
-            return document, run.path
+                return write_result(folder, document), run.path
 
     def _recipe(self) -> dict[str, Any]:
         """What decides the figures."""

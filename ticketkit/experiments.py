@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ticketkit.errors import UsageError, printable
+from ticketkit.errors import UsageError
 from ticketkit.files import Output, reserve
 from ticketkit.options import changed, resolve, spec_of, written
 from ticketkit.outputs import check_absent
 from ticketkit.parts import Robustifier, Task
-from ticketkit.tensorfile import json_object
+from ticketkit.resultfile import DOCUMENT, read_result, write_result
 from ticketkit.threats import ThreatModel
 from ticketkit.versions import versions_of
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from ticketkit.stages import Run
 
 RESULT = "result"
-_JSON, WEIGHTS = "result.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 # What a network is attacked with after training, where nothing else is asked: the small setting's
 # (pictures of 16 x 16), and the common one.
 _SMALL_ATTACK = "norm=l2,eps=0.25,steps=10"
@@ -209,8 +208,7 @@ def _finished(run: Run) -> dict[str, Any] | None:
     stage = run.newest(RESULT)
     if stage is None:
         return None
-    path = stage.path / _JSON
-    return json_object(printable(str(path)), path.read_bytes())
+    return read_result(stage.path / DOCUMENT)
 
 
 def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
@@ -219,9 +217,7 @@ def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
     with run.stage(RESULT) as folder:
         with reserve(folder / WEIGHTS) as output:
             save_checkpoint(output, outcome.model.state_dict(), outcome.record)
-        text = json.dumps(outcome.document, indent=2) + "\n"
-        (folder / _JSON).write_text(text, encoding="utf-8")
-    return cast("dict[str, Any]", json.loads(text))  # as it is when it is read again
+        return write_result(folder, outcome.document)
 
 
 def _check_place(place: Output, run: Run, *, done: bool) -> None:

@@ -47,7 +47,8 @@ def test_the_checkpoint_tells_what_it_is_and_the_run_holds_the_same(
     done = pretrain("--json", run="r", attack="steps=2")
     assert done.status == 0
     assert names(folder) == ["m.safetensors", "r"]
-    assert names(folder / "r/result") == ["MANIFEST.json", "model.safetensors", "result.json"]
+    held = ["MANIFEST.json", "model.safetensors", "result.csv", "result.json"]
+    assert names(folder / "r/result") == held
     weights = (folder / "m.safetensors").read_bytes()
     assert weights == (folder / "r/result/model.safetensors").read_bytes()
     document = done.document
