@@ -18,6 +18,7 @@ from ticketkit.guards import check_finite
 from ticketkit.inference import evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Evaluator, brings
+from ticketkit.progress import stage
 from ticketkit.stacking import count_of
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _share(
     batch: int,
 ) -> None:
     """One pass over the data, of which each accumulator takes in every batch."""
-    context, first = EvaluationContext(), 0
-    with evaluated(model), context.progress("evaluating", count_of(data)) as advance:
+    first = 0
+    with evaluated(model), stage("evaluating", count_of(data), "pictures") as advance:
         for outputs, targets in outputs_of(model, data, batch):
             check_finite(outputs, first)
             for part, accumulator in started:
