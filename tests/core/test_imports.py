@@ -154,6 +154,14 @@ LAYERS = [
     "viewing",
     "drawrun",
     "downstream",
+    "resultfiles",
+    "figures",
+    "records",
+    "sides",
+    "verdicts",
+    "pairing",
+    "sourceloss",
+    "comparing",
 ]
 
 
