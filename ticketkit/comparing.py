@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ticketkit.errors import MismatchError, UsageError, near, printable, some
+from ticketkit.figures import Figure
 from ticketkit.pairing import COUNTED, Group, nearest, paired
-from ticketkit.records import UNTOLD, Figure, Record
+from ticketkit.records import NATURAL, Record
 from ticketkit.runrecord import differences
 from ticketkit.sides import Side, read_sides
 from ticketkit.sourceloss import losses
@@ -62,10 +63,9 @@ def _chosen(groups: Sequence[Group], names: Sequence[str]) -> list[Figure]:
     every = list(dict.fromkeys(figure for group in groups for figure in group.figures()))
     if not every:
         raise MismatchError("nothing to compare: no figure was measured on both sides")
-    if not names:
-        return list({figure.evaluator: figure for figure in reversed(every)}.values())[::-1]
-    found = [figure for name in names for figure in _of_name(name, every)]
-    return list(dict.fromkeys(found))
+    # The first figure of an evaluator is what it stands for.
+    asked = names or list(dict.fromkeys(figure.evaluator for figure in every))
+    return list(dict.fromkeys(figure for name in asked for figure in _of_name(name, every)))
 
 
 def _of_name(name: str, every: Sequence[Figure]) -> list[Figure]:
@@ -106,10 +106,10 @@ def _document(group: Group, chosen: Sequence[Figure], names: tuple[str, str]) ->
 
 def _winners(group: Group, names: tuple[str, str]) -> tuple[str, str]:
     """What verdicts call the sides: by their priors where one is natural, the other robust."""
-    ours, theirs = (apart["robustifier"] for apart in group.apart)
-    if UNTOLD in (ours, theirs) or (ours is None) == (theirs is None):
+    ours, theirs = (apart["prior"] for apart in group.apart)
+    if None in (ours, theirs) or (ours == NATURAL) == (theirs == NATURAL):
         return names
-    return ("Natural", "Robust") if ours is None else ("Robust", "Natural")
+    return ("Natural", "Robust") if ours == NATURAL else ("Robust", "Natural")
 
 
 def _of_figure(group: Group, figure: Figure, winners: tuple[str, str]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _of_figure(group: Group, figure: Figure, winners: tuple[str, str]) -> dict[s
     return {
         **figure._asdict(),
         "sparsities": [
-            {"sparsity": s, **_row(row), "reached": list(group.reached(s))}
+            {"sparsity": s, "reached": dict(zip("ab", group.reached(s), strict=True)), **_row(row)}
             for s, row in rows.items()
         ],
         "overall": whole and {"of": [s for s in rows if s >= HIGH], **_row(whole)},
@@ -143,11 +143,10 @@ def _row(found: Comparison) -> dict[str, Any]:
 def _notes_on(group: Group, names: tuple[str, str]) -> Iterator[str]:
     """What a reader should know before believing a verdict."""
     ours, theirs = (dict(apart) for apart in group.apart)
-    if ours["robustifier"] == theirs["robustifier"]:
-        yield "both sides have the same prior: their difference is of something else"
+    if ours.pop("prior") == (prior := theirs.pop("prior")):
+        yield f"the sides have the same prior, {printable(prior or 'which is not told')}"
     for name, here, there in differences(ours, theirs):
-        if name != "robustifier":
-            yield f"beside the prior the sides differ: {name} is {here} and {there}"
+        yield f"beside the prior the sides differ: {name.replace('_', ' ')} is {here} and {there}"
     yield from _on_independence(group)
     for sparsity in group.sparsities():
         a, b = group.reached(sparsity)

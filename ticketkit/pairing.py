@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from ticketkit.errors import InputError, printable, some
-from ticketkit.records import Figure, Record
+from ticketkit.figures import Figure
+from ticketkit.records import Record
 from ticketkit.runrecord import differences
 from ticketkit.verdicts import Pair
 

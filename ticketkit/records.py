@@ -18,8 +18,8 @@ PRETRAIN, TRANSFER, EVALUATE = (
     "ticketkit.transfer/1",
     "ticketkit.evaluate/1",
 )
-UNTOLD = "not told"
-"""The prior of a network of which neither its document nor a pretraining tells one."""
+NATURAL = "natural"
+"""The prior of a network that was pretrained without a robustifier."""
 # The options of a task that draw its pictures, or how they are split: seeds like any other.
 _LOTS = re.compile(r"(?<=[:,])(?:split|seed)=\d+(?:,|$)")
 _DRAWN = ("include", "exclude", "allow_empty_layers")
@@ -37,7 +37,7 @@ class Record:
     seeds: Mapping[str, Any]
     """What one side is paired with the other by: seeds, and the digest of the data."""
     apart: Mapping[str, Any]
-    """What may differ between two sides: the prior, and schedules that belong to it."""
+    """What may differ between two sides: the prior, and what may belong to one."""
     reached: float
     """The sparsity over the prunable weights."""
     figures: Mapping[Figure, float]
@@ -80,7 +80,7 @@ def record_of(document: Document, pretrained: Mapping[str, Pretrained]) -> Recor
                 "mode": field(content, "mode", str) if transfer else None,
                 "arch": arch,
                 "robustifier": trained and trained["robustifier"],
-                "source task": prior and without_lots(prior["task"]),
+                "source_task": prior and without_lots(prior["task"]),
                 "ticket": ticket and _drawn(ticket),
             },
             sparsity=sparsity,
@@ -93,10 +93,10 @@ def record_of(document: Document, pretrained: Mapping[str, Pretrained]) -> Recor
                 "data": content.get("data"),
             },
             apart={
-                "robustifier": prior["robustifier"] if prior else UNTOLD,
-                "pretraining fit": prior and prior["fit"],
-                "ticket's robustifier": ticket and ticket["provenance"].get("robustifier"),
-                "ticket's fit": ticket and ticket["provenance"].get("fit"),
+                "prior": prior and (prior["robustifier"] or NATURAL),
+                "pretraining_fit": prior and prior["fit"],
+                "ticket_robustifier": ticket and ticket["provenance"].get("robustifier"),
+                "ticket_fit": ticket and ticket["provenance"].get("fit"),
                 "fit": trained and trained["fit"],
             },
             reached=reached,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,37 +51,37 @@ def command(a: Path, b: Path, figures: tuple[str, ...], as_json: bool, quiet: bo
 def _print(document: Mapping[str, Any]) -> None:
     for group in document["groups"]:
         _print_group(document, group)
-    printing.say(f"Rule: {document['rule']['text']}.")
+        click.echo()
+    _say(f"Rule: {document['rule']['text']}.")
     printing.notes(document["notes"])
 
 
 def _print_group(document: Mapping[str, Any], group: Mapping[str, Any]) -> None:
-    for line in _settings(group["settings"]):
-        printing.say(line)
+    _print_settings(group["settings"])
     for side, name in zip("ab", group["winners"], strict=True):
-        prior = group[side]["robustifier"] or "natural"
-        printing.say(f"{_short(name)}: {document[side]['path']}, prior {prior}")
-    click.echo(f"n counts {group['counts']}")
+        prior = group[side]["prior"] or "not told"
+        _say(f"{_short(name)}: {document[side]['path']}, prior {prior}")
+    _say(f"n counts {group['counts']}; what shares one is averaged first")
     for figure in group["figures"]:
         click.echo()
-        _print_figure(figure, group["winners"])
-    click.echo()
+        _print_figure(figure, group["winners"], document["rule"]["high"])
 
 
-def _settings(settings: Mapping[str, Any]) -> list[str]:
-    """What the networks of a group share, in two lines."""
-    ticket = settings["ticket"]
-    drawn = [ticket[n] for n in ("strategy", "scheme", "criterion", "allocation")] if ticket else ()
+def _print_settings(settings: Mapping[str, Any]) -> None:
+    """What the networks of a group share."""
     trained = [settings["task"], settings["mode"] or "as evaluated", settings["arch"]]
     if settings["robustifier"]:
         trained.append(f"trained with {settings['robustifier']}")
-    return [", ".join(trained), f"tickets by {', '.join(drawn)}" if drawn else "dense"]
+    _say(", ".join(trained))
+    ticket = settings["ticket"] or {}
+    drawn = [ticket[n] for n in ("strategy", "scheme", "criterion", "allocation") if n in ticket]
+    _say(f"tickets by {', '.join(drawn)}" if drawn else "dense")
 
 
-def _print_figure(figure: Mapping[str, Any], winners: Sequence[str]) -> None:
+def _print_figure(figure: Mapping[str, Any], winners: Sequence[str], high: float) -> None:
     share = figure["unit"] == "share"
     unit = ", %" if share else f", {figure['unit']}" if figure["unit"] else ""
-    printing.say(f"{figure['evaluator']}: {figure['name']}{unit}, {figure['better']} is better")
+    _say(f"{figure['evaluator']}: {figure['name']}{unit}, {figure['better']} is better")
     rows = [(f"{row['sparsity']:g}", *_cells(row, share)) for row in figure["sparsities"]]
     if figure["overall"]:
         rows.append(("overall", *_cells(figure["overall"], share)))
@@ -88,18 +89,26 @@ def _print_figure(figure: Mapping[str, Any], winners: Sequence[str]) -> None:
     head = ("sparsity", *heads, "difference", "95 % interval", "n", "verdict")
     printing.table(head, rows, "rrrrrr ")
     if not figure["overall"]:
-        click.echo("no overall: no seed has every sparsity of 0.9 and more, or there is none")
+        some = any(row["sparsity"] >= high for row in figure["sparsities"])
+        lack = "seed has every sparsity" if some else "sparsity"
+        click.echo(f"no overall: no {lack} of {high:g} or more")
 
 
 def _cells(row: Mapping[str, Any], share: bool) -> tuple[str, ...]:
     def shown(value: float, sign: str = "") -> str:
         return f"{100 * value:{sign}.2f}" if share else f"{value:{sign}.4g}"
 
-    interval = (
-        "" if row["low"] is None else f"{shown(row['low'], '+')} to {shown(row['high'], '+')}"
-    )
+    ends = [shown(end, "+") for end in (row["low"], row["high"]) if end is not None]
     means = shown(row["a"]), shown(row["b"]), shown(row["difference"], "+")
     return (*means, " to ".join(ends), str(row["n"]), _short(row["verdict"]))
+
+
+def _say(text: str) -> None:
+    """Print words in lines of at most 80 characters; a spec is never broken."""
+    for line in textwrap.wrap(
+        printable(text, 10_000), 80, break_long_words=False, break_on_hyphens=False
+    ):
+        click.echo(line)
 
 
 def _short(name: str) -> str:
