@@ -55,7 +55,8 @@ def _names(one: Path, other: Path) -> tuple[str, str]:
 
 def _why_alone(record: Record, against: Side) -> str:
     shown, there = printable(record.path), printable(str(against.path))
-    return f"{shown} has no counterpart in {there}: {nearest(record, against.records)}"
+    unlike = nearest(record, against.records)
+    return f"{shown} has no counterpart in {there}; the nearest differs in {unlike}"
 
 
 def _chosen(groups: Sequence[Group], names: Sequence[str]) -> list[Figure]:

@@ -80,9 +80,18 @@ def paired(
 
 def nearest(record: Record, others: Iterable[Record]) -> str:
     """In what a network differs from the one of the other side that is most like it."""
-    each = (list(differences(_told(record), _told(other))) for other in others)
-    found = min(each, key=len, default=[])
-    return some(f"{name} is {ours}, there {theirs}" for name, ours, theirs in found)
+
+    def unlike(other: Record) -> tuple[int, float]:
+        return len(_apart(record, other)), abs(record.sparsity - other.sparsity)
+
+    return some(
+        f"{name}: {here}, there {there}"
+        for name, here, there in _apart(record, min(others, key=unlike))
+    )
+
+
+def _apart(record: Record, other: Record) -> list[tuple[str, str, str]]:
+    return list(differences(_told(record), _told(other)))
 
 
 def _told(record: Record) -> dict[str, Any]:
