@@ -110,9 +110,8 @@ def _networks(records: Iterable[Record]) -> dict[_Key, Record]:
 def _merged(one: Record, other: Record) -> Record:
     """Two documents on one network, which may have been measured bit by bit."""
     _check_alike([one, other])
-    for figure in one.figures.keys() & other.figures.keys():
-        before, now = one.figures[figure], other.figures[figure]
-        if before != now:
+    for figure, before in one.figures.items():
+        if (now := other.figures.get(figure, before)) != before:
             shown = printable(f"{figure.evaluator}.{figure.name}")
             raise InputError(
                 f"{_names(one, other)} have the same settings, sparsity and seeds, yet {shown} is "
