@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.attacking import attacked
     from ticketkit.attacks import attack, check_pixels
     from ticketkit.batching import batches_of, sample_of
     from ticketkit.batchnorm import recalibrate
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
-    from ticketkit.evaluation import evaluate
+    from ticketkit.evaluation import evaluate, figure_of
     from ticketkit.extras import import_extra
     from ticketkit.glyphs import draw_glyphs
     from ticketkit.guards import check_predictions
@@ -143,6 +144,7 @@ _HOMES = {
     "UsageError": "errors",
     "WeightsError": "errors",
     "attack": "attacks",
+    "attacked": "attacking",
     "batches_of": "batching",
     "bootstrap": "statistics",
     "cached_splits": "caching",
@@ -157,6 +159,7 @@ _HOMES = {
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
+    "figure_of": "evaluation",
     "fit": "training",
     "hookimpl": "hookspecs",
     "image_folders": "imagefolders",
@@ -235,6 +238,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "attack",
+    "attacked",
     "batches_of",
     "bootstrap",
     "cached_splits",
@@ -249,6 +253,7 @@ __all__ = [
     "draw",
     "draw_glyphs",
     "evaluate",
+    "figure_of",
     "fit",
     "hookimpl",
     "image_folders",

@@ -65,7 +65,8 @@ def measured(
     for spec, accumulator in started.items():
         if spec not in alone:
             with blamed(parts[spec]):
-                yield spec, _checked(accumulator.compute(), "compute")
+                figures = _checked(accumulator.compute(), "compute")
+            yield spec, figures
     for spec in alone:
         told = replace(context, gathered=started.get(spec))
         with blamed(parts[spec]), evaluated(model), _as_found(model):

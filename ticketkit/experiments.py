@@ -40,14 +40,11 @@ _ATTACK = "norm=linf,eps=8/255,steps=10"
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What `pretrain` and `transfer` are both asked."""
+class OnTask:
+    """What every command is asked that works on the data of a task, in a run."""
 
     task: str
     arch: str | None = None
-    robustifier: str | None = None
-    fit: str = "small"
-    attack: str | None = None
     seed: int = 0
     run: Path | None = None
     """The folder of the run; None for one named by its content."""
@@ -57,8 +54,35 @@ class Experiment:
     download: bool = False
     """Whether data that is not there is fetched."""
     device: str = "auto"
-    workers: int = 0
     force: bool = False
+
+    def check(self) -> None:
+        """Raise a `UsageError` for what is wrong before any data is read."""
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
+        task = resolve("task", self.task)
+        if self.download:
+            from ticketkit.datasets import check_downloads
+
+            check_downloads(cast("Task", task))
+
+    def check_run(self) -> None:
+        """Refuse a folder that no run can begin in, in the leading process."""
+        from ticketkit.distributed import world
+        from ticketkit.runs import check_run
+
+        if self.run is not None and world().leads:
+            check_run(self.run, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class Experiment(OnTask):
+    """What commands that train are asked as well."""
+
+    robustifier: str | None = None
+    fit: str = "small"
+    attack: str | None = None
+    workers: int = 0
 
     def parts(self) -> tuple[Task, Robustifier | None]:
         """The task and the robustifier."""
@@ -72,25 +96,11 @@ class Experiment:
         return changed(usual, self.attack, self.attack) if self.attack else usual
 
     def check(self) -> None:
-        """Raise a `UsageError` for what is wrong before any data is read."""
-        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
+        super().check()
         if self.workers < 0:
             raise UsageError(f"workers is a number from 0 on, found {self.workers}")
-        task, _ = self.parts()
-        if self.download:
-            from ticketkit.datasets import check_downloads
-
-            check_downloads(task)
+        self.parts()
         self.threat()
-
-    def check_run(self) -> None:
-        """Refuse a folder that no run can begin in, in the leading process."""
-        from ticketkit.distributed import world
-        from ticketkit.runs import check_run
-
-        if self.run is not None and world().leads:
-            check_run(self.run, resume=self.resume)
 
     def recipe(self, command: str, **others: Any) -> dict[str, Any]:
         """What decides the bits of the run, specs with every option written out."""
@@ -130,7 +140,7 @@ class Experiment:
 
 @contextlib.contextmanager
 def opened(
-    experiment: Experiment,
+    asked: OnTask,
     command: str,
     recipe: Mapping[str, Any],
     device: torch.device,
@@ -143,8 +153,8 @@ def opened(
     if not world.leads:
         yield None
         return
-    path = experiment.run or default_run(command, recipe)
-    with open_run(path, recipe, resume=experiment.resume, environment=environment(device)) as run:
+    path = asked.run or default_run(command, recipe)
+    with open_run(path, recipe, resume=asked.resume, environment=environment(device)) as run:
         yield run
 
 
@@ -228,14 +238,14 @@ def _copy_weights(run: Run, place: Output) -> None:
         shutil.copyfileobj(weights, file, 2**24)
 
 
-def data_for(experiment: Experiment, task: Task) -> Data:
+def data_for(asked: OnTask, task: Task) -> Data:
     """The task's data, which the leading process reads first: it may download and convert it."""
     from ticketkit.datasets import data_of
     from ticketkit.distributed import world
     from ticketkit.sharing import in_turn
 
-    download = experiment.download and world().leads
-    return in_turn(lambda: data_of(task, experiment.data, download=download))
+    download = asked.download and world().leads
+    return in_turn(lambda: data_of(task, asked.data, download=download))
 
 
 def ready(model: nn.Module, device: torch.device) -> nn.Module:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ticketkit.errors import InputError, UsageError, printable, some
-from ticketkit.records import (
-    EVALUATE,
-    PRETRAIN,
-    TRANSFER,
-    Pretrained,
-    Record,
-    pretrained_of,
-    record_of,
-)
-from ticketkit.resultfiles import Found, read_results
+from ticketkit.origins import EVALUATE, PRETRAIN, TRANSFER, Known, Pretrained, pretrained_of
+from ticketkit.records import Record, record_of
+from ticketkit.resultfolders import Document, Found, read_results
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -33,54 +29,65 @@ def read_sides(one: Path, other: Path) -> tuple[Side, Side, list[Pretrained], li
     An `InputError` where a side has no result, a `UsageError` where they share a file.
     """
     a, b = read_results(one), read_results(other)
-    _check_apart(a, b)
+    _check_apart(a.documents, b.documents)
     notes = [*a.notes, *b.notes]
-    pretrained = [*_pretrained(a, notes), *_pretrained(b, notes)]
-    known = {each.digest: each for each in pretrained}
-    sides = (
-        Side(path, _records(path, found, known, notes)) for path, found in ((one, a), (other, b))
+    documents = [*a.documents, *b.documents]
+    networks = _each(lambda each: pretrained_of(each.content), _with(documents, PRETRAIN), notes)
+    known = Known(
+        pretrained={network.digest: network for network in networks},
+        transfers={
+            digest: document.content
+            for document in _with(documents, TRANSFER)
+            if isinstance(digest := document.content.get("digest"), str)
+        },
     )
-    return *sides, pretrained, notes  # type: ignore[return-value]  # two of them
+    ours, theirs = _side(one, a, known, notes), _side(other, b, known, notes)
+    return ours, theirs, networks, notes
 
 
-def _check_apart(one: Found, other: Found) -> None:
-    ours = {str(Path(document.path).resolve()) for document in one.documents}
-    for document in other.documents:
-        if str(Path(document.path).resolve()) in ours:
+def _check_apart(ours: Iterable[Document], theirs: Iterable[Document]) -> None:
+    here = {Path(document.path).resolve() for document in ours}
+    for document in theirs:
+        if Path(document.path).resolve() in here:
             raise UsageError(
                 f"{printable(document.path)} is on both sides: give each side files of its own"
             )
 
 
-def _pretrained(found: Found, notes: list[str]) -> list[Pretrained]:
-    networks = []
-    for document in found.documents:
-        if document.content.get("schema") == PRETRAIN:
-            try:
-                networks.append(pretrained_of(document))
-            except InputError as error:
-                notes.append(f"passed over: {error}")
-    return networks
+def _with(documents: Iterable[Document], schema: str) -> list[Document]:
+    return [document for document in documents if document.content.get("schema") == schema]
 
 
-def _records(
-    path: Path, found: Found, known: Mapping[str, Pretrained], notes: list[str]
-) -> list[Record]:
-    records, before = [], len(notes)
-    for document in found.documents:
+def _side(path: Path, found: Found, known: Known, notes: list[str]) -> Side:
+    def record(document: Document) -> Record:
         schema = document.content.get("schema")
-        if schema == PRETRAIN:
-            continue
-        try:
-            if schema not in (TRANSFER, EVALUATE):
-                shown = f"{TRANSFER} or {EVALUATE}, found {printable(repr(schema), 80)}"
-                raise InputError(f"{printable(document.path)}: expected the schema {shown}")
-            records.append(record_of(document, known))
-        except InputError as error:
-            notes.append(f"passed over: {error}")
+        if schema not in (TRANSFER, EVALUATE):
+            shown = printable(repr(schema), 80)
+            raise ValueError(f"expected the schema {TRANSFER} or {EVALUATE}, found {shown}")
+        return record_of(document.path, document.content, known)
+
+    others = [each for each in found.documents if each.content.get("schema") != PRETRAIN]
+    passed = list[str]()
+    records = _each(record, others, passed)
+    notes += passed
     if not records:
-        why = [*found.notes, *notes[before:]]
-        told = f" ({some(why, 3)})" if why else ""
+        why = f" ({some([*found.notes, *passed], 3)})" if found.notes or passed else ""
         shown = printable(str(path))
-        raise InputError(f"{shown}: no result of transfer or evaluate to compare{told}")
-    return records
+        raise InputError(f"{shown}: no result of transfer or evaluate to compare{why}")
+    return Side(path, records)
+
+
+def _each(
+    read: Callable[[Document], _T], documents: Iterable[Document], notes: list[str]
+) -> list[_T]:
+    """What each document says, but those that are malformed: they are noted."""
+    found = []
+    for document in documents:
+        shown = printable(document.path)
+        try:
+            found.append(read(document))
+        except KeyError as error:
+            notes.append(f"passed over: {shown}: no field {printable(str(error))}")
+        except (ValueError, OverflowError) as error:
+            notes.append(f"passed over: {shown}: {error}")
+    return found

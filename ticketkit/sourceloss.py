@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from ticketkit.records import Pretrained, without_lots
+from ticketkit.origins import Pretrained
+from ticketkit.records import without_lots
 
 _MOST = 0.2
 """A robustifier that costs more of the source accuracy is too strong for the data's contrast."""
@@ -18,7 +19,7 @@ def losses(networks: Iterable[Pretrained]) -> list[str]:
     """
     kinds: dict[tuple[str, str], dict[str | None, list[float]]] = {}
     for network in networks:
-        told, accuracy = network.told, _accuracy(network)
+        told, accuracy = network.training, _accuracy(network)
         if accuracy is not None:
             twins = kinds.setdefault((without_lots(told["task"]), told["arch"]), {})
             twins.setdefault(told["robustifier"], []).append(accuracy)

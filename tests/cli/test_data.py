@@ -65,7 +65,7 @@ def test_a_ticket_is_transferred_to_real_data(
     found = document["data"]
     assert (found["train"]["count"], found["test"]["count"]) == counts
     assert all(found[split]["sha256"] for split in found)
-    assert document["results"]["accuracy"]["n"] == counts[1]
+    assert document["results"]["accuracy"]["top1"]["n"] == counts[1]
     assert document["revived"] == 0
 
 

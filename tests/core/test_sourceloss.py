@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from tests.result_documents import PGD, estimate, pretrain_document
-from ticketkit.records import pretrained_of
-from ticketkit.resultfiles import Document
+from ticketkit.origins import pretrained_of
 from ticketkit.sourceloss import losses
 
 
 def told(*networks: dict[str, Any]) -> list[str]:
-    return losses(pretrained_of(Document("p", content)) for content in networks)
+    return losses(map(pretrained_of, networks))
 
 
 def pair(natural: float, robust: float) -> list[dict[str, Any]]:

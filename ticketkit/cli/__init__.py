@@ -31,6 +31,7 @@ _COMMANDS = (
     "import",
     "pretrain",
     "transfer",
+    "evaluate",
     "compare",
     "parts",
     "plugins",

@@ -10,7 +10,7 @@ import pytest
 
 import ticketkit
 from tests.result_documents import results, transfer_document, write_run
-from ticketkit.resultfiles import read_results
+from ticketkit.resultfolders import read_results
 
 DOCUMENT = transfer_document(0.9, 0, None, results(0.5))
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ticketkit.errors import InputError, printable
 from ticketkit.files import check_input
+from ticketkit.resultfile import read_result
 from ticketkit.runrecord import RECORD
-from ticketkit.tensorfile import json_object
 
 _RESULT = Path("result", "result.json")
 _LARGEST = 64 * 2**20  # bytes; a ticket's layers are a few hundred each
@@ -88,6 +88,6 @@ def _read(path: Path) -> Document:
             f"{shown}: expected a result of at most {_LARGEST:,} bytes, found {size:,}"
         )
     try:
-        return Document(str(path), json_object(shown, path.read_bytes()))
+        return Document(str(path), read_result(path))
     except OSError as error:
         raise InputError(f"{shown}: {error.strerror or error}") from None

@@ -1,0 +1,36 @@
+"""Results as files: a JSON document, and a table of its figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ticketkit.errors import printable
+from ticketkit.tensorfile import json_object
+
+_COLUMNS = ("evaluator", "figure", "value", "n", "low", "high", "unit", "better")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The document that was written; an `InputError` where it is none."""
+    return json_object(printable(str(path)), path.read_bytes())
+
+
+def result_text(document: Mapping[str, Any]) -> str:
+    """The document as JSON: what a file holds, and what `--json` prints."""
+    return json.dumps(document, indent=2) + "\n"
+
+
+def result_table(document: Mapping[str, Any]) -> str:
+    """The figures as comma-separated values, a line each."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for spec, figures in document["results"].items():
+        for name, each in figures.items():
+            writer.writerow({"evaluator": spec, "figure": name, **each})
+    return text.getvalue()
