@@ -35,7 +35,7 @@ def test_a_table_a_figure_and_the_rule_are_printed(cli: Cli, folder: Path) -> No
     assert (result.status, result.err) == (0, "")
     # The interval of a mean of (-1, 0, 1) points is 4.302653 / sqrt(3) = 2.484 points wide a side.
     assert result.out == (
-        "digits:size=16,labels=100,corruption=none,severity=0.3, linear,\n"
+        "transfer: digits:size=16,labels=100,corruption=none,severity=0.3, linear,\n"
         "resnet10:width=16,stem=small\n"
         "tickets by omp, unstructured, magnitude, global\n"
         "Robust: robust, prior pgd:norm=l2,eps=0.5,steps=2\n"

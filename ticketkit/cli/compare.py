@@ -69,10 +69,10 @@ def _print_group(document: Mapping[str, Any], group: Mapping[str, Any]) -> None:
 
 def _print_settings(settings: Mapping[str, Any]) -> None:
     """What the networks of a group share."""
-    trained = [settings["task"], settings["mode"] or "as evaluated", settings["arch"]]
+    trained = [each for each in (settings["task"], settings["mode"], settings["arch"]) if each]
     if settings["robustifier"]:
         trained.append(f"trained with {settings['robustifier']}")
-    _say(", ".join(trained))
+    _say(f"{settings['command']}: {', '.join(trained)}")
     ticket = settings["ticket"] or {}
     drawn = [ticket[n] for n in ("strategy", "scheme", "criterion", "allocation") if n in ticket]
     _say(f"tickets by {', '.join(drawn)}" if drawn else "dense")
