@@ -175,6 +175,7 @@ class _Transfer:
         from ticketkit.augmenting import as_evaluated
         from ticketkit.estimates import EvaluationContext
         from ticketkit.measuring import measures, of_training
+        from ticketkit.sources import digest_of_tensors
 
         told = self._checkpoint.pretraining
         test = as_evaluated(self._data.test, self._schedule)
@@ -191,6 +192,7 @@ class _Transfer:
             "data": self._of_data,
             "steps": fitted and fitted.steps,
             "loss": fitted and fitted.loss,
+            "digest": digest_of_tensors(self._model.state_dict()),
             "removed": self._mask.size - self._mask.kept,
             "revived": self._revived(),
             "results": {spec: figures for spec, figures, _ in found},

@@ -64,6 +64,7 @@ def test_the_head_is_replaced_and_the_zeros_are_kept(
     ticket = ticketkit.load_ticket(folder / "t.safetensors")
     assert document["removed"] == ticket.mask.size - ticket.mask.kept
     found = ticketkit.open_checkpoint(folder / "d.safetensors")
+    assert found.digest() == document["digest"]
     before = ticketkit.open_checkpoint(folder / "m.safetensors")
     assert (found.shapes["fc.weight"], before.shapes["fc.weight"]) == ((10, 64), (62, 64))
     verified = cli("verify", "t.safetensors", "d.safetensors", "--json")

@@ -157,6 +157,15 @@ LAYERS = [
     "viewing",
     "drawrun",
     "downstream",
+    "resultfolders",
+    "figures",
+    "origins",
+    "records",
+    "sides",
+    "verdicts",
+    "pairing",
+    "sourceloss",
+    "comparing",
 ]
 
 

@@ -32,6 +32,7 @@ _COMMANDS = (
     "pretrain",
     "transfer",
     "evaluate",
+    "compare",
     "parts",
     "plugins",
 )
