@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def _print(document: Mapping[str, Any]) -> None:
     for group in document["groups"]:
         _print_group(document, group)
         click.echo()
-    _say(f"Rule: {document['rule']['text']}.")
+    printing.say_wrapped(f"Rule: {document['rule']['text']}.")
     printing.notes(document["notes"])
 
 
@@ -60,8 +59,8 @@ def _print_group(document: Mapping[str, Any], group: Mapping[str, Any]) -> None:
     _print_settings(group["settings"])
     for side, name in zip("ab", group["winners"], strict=True):
         prior = group[side]["prior"] or "not told"
-        _say(f"{_short(name)}: {document[side]['path']}, prior {prior}")
-    _say(f"n counts {group['counts']}; what shares one is averaged first")
+        printing.say_wrapped(f"{_short(name)}: {document[side]['path']}, prior {prior}")
+    printing.say_wrapped(f"n counts {group['counts']}; what shares one is averaged first")
     for figure in group["figures"]:
         click.echo()
         _print_figure(figure, group["winners"], document["rule"]["high"])
@@ -72,16 +71,18 @@ def _print_settings(settings: Mapping[str, Any]) -> None:
     trained = [each for each in (settings["task"], settings["mode"], settings["arch"]) if each]
     if settings["robustifier"]:
         trained.append(f"trained with {settings['robustifier']}")
-    _say(f"{settings['command']}: {', '.join(trained)}")
+    printing.say_wrapped(f"{settings['command']}: {', '.join(trained)}")
     ticket = settings["ticket"] or {}
     drawn = [ticket[n] for n in ("strategy", "scheme", "criterion", "allocation") if n in ticket]
-    _say(f"tickets by {', '.join(drawn)}" if drawn else "dense")
+    printing.say_wrapped(f"tickets by {', '.join(drawn)}" if drawn else "dense")
 
 
 def _print_figure(figure: Mapping[str, Any], winners: Sequence[str], high: float) -> None:
     share = figure["unit"] == "share"
     unit = ", %" if share else f", {figure['unit']}" if figure["unit"] else ""
-    _say(f"{figure['evaluator']}: {figure['name']}{unit}, {figure['better']} is better")
+    printing.say_wrapped(
+        f"{figure['evaluator']}: {figure['name']}{unit}, {figure['better']} is better"
+    )
     rows = [(f"{row['sparsity']:g}", *_cells(row, share)) for row in figure["sparsities"]]
     if figure["overall"]:
         rows.append(("overall", *_cells(figure["overall"], share)))
@@ -101,14 +102,6 @@ def _cells(row: Mapping[str, Any], share: bool) -> tuple[str, ...]:
     ends = [shown(end, "+") for end in (row["low"], row["high"]) if end is not None]
     means = shown(row["a"]), shown(row["b"]), shown(row["difference"], "+")
     return (*means, " to ".join(ends), str(row["n"]), _short(row["verdict"]))
-
-
-def _say(text: str) -> None:
-    """Print words in lines of at most 80 characters; a spec is never broken."""
-    for line in textwrap.wrap(
-        printable(text, 10_000), 80, break_long_words=False, break_on_hyphens=False
-    ):
-        click.echo(line)
 
 
 def _short(name: str) -> str:

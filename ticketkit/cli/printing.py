@@ -23,8 +23,9 @@ def say(text: str = "") -> None:
 
 
 def say_wrapped(text: str) -> None:
-    """Print a text in lines that an ordinary terminal holds, the later ones indented."""
-    for line in textwrap.wrap(printable(text, 10_000), 79, subsequent_indent="  "):
+    """Print words in lines of at most 80 characters; a spec is never broken."""
+    shown = printable(text, 10_000)
+    for line in textwrap.wrap(shown, 80, break_long_words=False, break_on_hyphens=False):
         click.echo(line)
 
 
