@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import ticketkit
-from ticketkit.batching import PIXELS, batches_of
+from ticketkit.batching import PIXELS, batches_of, sample_of
 
 
 class Samples(Dataset[Any]):
@@ -161,3 +161,22 @@ def test_large_pictures_behind_a_small_one_come_in_small_batches_too() -> None:
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(ticketkit.UsageError, match="one sample or more, found 0"):
         list(batches_of(Stacked(3), 0))
+
+
+def test_a_sample_is_the_same_for_everyone_and_not_the_first_ones() -> None:
+    data = TensorDataset(torch.arange(100), torch.arange(100))
+    one, other = (sample_of(data, 10) for _ in range(2))
+    found = [int(item[0]) for item in one]  # type: ignore[attr-defined]
+    assert found == [int(item[0]) for item in other]  # type: ignore[attr-defined]
+    assert len(set(found)) == 10
+    assert sorted(found) != list(range(10))
+    larger = [int(item[0]) for item in sample_of(data, 20)]  # type: ignore[attr-defined]
+    assert larger[:10] == found
+    assert sample_of(data, None) is sample_of(data, 100) is sample_of(data, 999) is data
+
+
+def test_a_sample_of_batches_or_of_nothing_is_refused() -> None:
+    with pytest.raises(ticketkit.UsageError, match="a sample is taken of a data set, found list"):
+        sample_of([], 3)  # type: ignore[arg-type]
+    with pytest.raises(ticketkit.UsageError, match="a sample has one picture or more, found 0"):
+        sample_of(TensorDataset(torch.arange(3)), 0)

@@ -51,7 +51,9 @@ class _Counter:
             self._update(outputs, targets)
 
     def compute(self) -> Any:
-        return self._compute() if self._compute else ticketkit.Estimate(float(self.n), self.n)
+        if self._compute:
+            return self._compute()
+        return {"n": ticketkit.Estimate(float(self.n), self.n)}
 
 
 def test_accuracy_is_the_share_of_pictures_that_a_loop_gets_right() -> None:
@@ -60,7 +62,7 @@ def test_accuracy_is_the_share_of_pictures_that_a_loop_gets_right() -> None:
     right = 0
     for image, label in zip(images, labels, strict=True):
         right += int(model.eval()(image[None].float() / 255).argmax() == label)
-    found = evaluate(model.train(), TensorDataset(images, labels), batch=8)["accuracy"]
+    found = evaluate(model.train(), TensorDataset(images, labels), batch=8)["accuracy"]["top1"]
     assert (found.value, found.n) == (right / 33, 33)
     assert (found.low, found.high) == ticketkit.wilson(right, 33)
 
@@ -88,7 +90,7 @@ def test_evaluators_share_one_pass_and_are_found_by_their_specs() -> None:
     model.register_forward_hook(lambda *_: passes.append(1))
     found = evaluate(model, TensorDataset(*pictures()), "accuracy", Counting(), batch=8)
     assert list(found) == ["accuracy", f"{__name__}:Counting"]
-    assert [estimate.n for estimate in found.values()] == [33, 33]
+    assert [each.n for figures in found.values() for each in figures.values()] == [33, 33, 33]
     assert len(passes) == 5
     same = evaluate(model, TensorDataset(*pictures()), Accuracy(), "accuracy")
     assert list(same) == ["accuracy"]
@@ -99,7 +101,9 @@ def test_a_segmentation_is_measured_over_all_its_pictures() -> None:
     model = nn.Conv2d(2, 3, 1)
     images = torch.rand(5, 2, 4, 4)
     labels = model(images).argmax(1)
-    assert evaluate(model, TensorDataset(images, labels), "miou", batch=2)["miou"].value == 1
+    assert (
+        evaluate(model, TensorDataset(images, labels), "miou", batch=2)["miou"]["miou"].value == 1
+    )
 
 
 def test_loaders_serve_and_draw_nothing_from_torchs_generator() -> None:
@@ -118,7 +122,7 @@ def test_wrapped_networks_serve(wrap: Any) -> None:
 
 def test_networks_in_half_precision_serve() -> None:
     model = cases.runnable().bfloat16()
-    found = evaluate(model, TensorDataset(*pictures()))["accuracy"]
+    found = evaluate(model, TensorDataset(*pictures()))["accuracy"]["top1"]
     images, labels = pictures()
     outputs = model.eval()((images.float() / 255).bfloat16())
     assert found.value == (outputs.argmax(1) == labels).double().mean().item()
@@ -171,8 +175,14 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
         (Counting(update=lambda o, t: o.zero_()), "update changed outputs or targets"),
         (Counting(update=lambda o, t: t.add_(1)), "update changed outputs or targets"),
         (Counting(compute=lambda: 1 / 0), "ZeroDivisionError"),
-        (Counting(compute=lambda: 0.5), "compute returned float, where a ticketkit.Estimate is"),
-        (Counting(compute=lambda: ticketkit.Estimate(torch.nan, 3)), "compute returned the value"),
+        (Counting(compute=lambda: 0.5), "compute returned float, where figures, "),
+        (Counting(compute=dict), "compute returned nothing, where figures"),
+        (Counting(compute=lambda: {"a": 0.5}), "compute returned 'a': float, where a name and a "),
+        (Counting(compute=lambda: {1: ticketkit.Estimate(1.0, 3)}), "compute returned 1: Estimate"),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
+            "compute returned the value nan of a",
+        ),
     ],
 )
 def test_an_evaluator_that_fails_is_named_and_the_network_left_alone(part: Any, told: str) -> None:
@@ -190,3 +200,123 @@ def test_the_callers_data_are_left_alone() -> None:
     evaluate(cases.runnable(), [(images, labels)])
     assert torch.equal(images, kept[0])
     assert torch.equal(labels, kept[1])
+
+
+class Looking(ticketkit.Evaluator):
+    """Needs the network: does with it what it was told to, and tells how many pictures there are.
+
+    With `starts` it gathers outputs as well.
+    """
+
+    name = "looking"
+
+    def __init__(self, look: Any = None) -> None:
+        self.look = look
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> ticketkit.Figures:
+        if self.look:
+            self.look(model, context)
+        count = sum(len(outputs) for outputs, _ in ticketkit.outputs_of(model, data, context.batch))
+        return {"pictures": ticketkit.Estimate(float(count), count)}
+
+
+class Both(Looking):
+    """Looks at the network, and at the outputs of the shared pass."""
+
+    name = "both"
+
+    def start(self) -> Any:
+        return _Counter(None, None)
+
+
+def test_an_evaluator_that_needs_the_network_has_it_in_eval_mode_without_gradients() -> None:
+    model, told = cases.runnable().train(), []
+
+    def look(found: nn.Module, context: ticketkit.EvaluationContext) -> None:
+        assert found is model
+        told.append((found.training, torch.is_grad_enabled(), context.seed, context.batch))
+        assert context.gathered is None
+
+    data = TensorDataset(*pictures())
+    found = ticketkit.evaluate(model, data, [Looking(look), "accuracy"], batch=5, seed=7)
+    assert told == [(False, False, 7, 5)]
+    assert [list(figures) for figures in found.values()] == [["pictures"], ["top1", "per_class"]]
+    assert model.training
+
+
+def test_what_an_evaluator_started_has_seen_the_shared_pass_when_it_is_asked() -> None:
+    gathered = []
+    part = Both(lambda _, context: gathered.append(context.gathered.n))
+    evaluate(cases.runnable(), TensorDataset(*pictures()), part, "accuracy")
+    assert gathered == [33]
+
+
+def test_an_evaluator_that_needs_the_network_alone_costs_no_pass() -> None:
+    class Blind(ticketkit.Evaluator):
+        """Counts parameters."""
+
+        name = "blind"
+
+        def evaluate(self, model: Any, data: Any, context: Any) -> ticketkit.Figures:
+            return {"tensors": ticketkit.Estimate(len(list(model.parameters())), 1)}
+
+    def fail(*_: Any) -> None:
+        raise AssertionError
+
+    model = cases.runnable()
+    model.register_forward_hook(fail)
+    found = evaluate(model, TensorDataset(*pictures()), Blind())
+    assert found[f"{__name__}:{Blind.__qualname__}"]["tensors"].value == len(
+        list(model.parameters())
+    )
+
+
+@pytest.mark.parametrize(
+    ("look", "changed"),
+    [
+        (lambda model, _: model["conv"].weight.add_(1), "conv.weight"),
+        (lambda model, _: model["norm"].running_mean.add_(1), "norm.running_mean"),
+        (lambda model, _: model["conv"].weight.requires_grad_(False), "conv.weight"),
+        (lambda model, _: model["norm"].train(), "the mode of norm"),
+        (
+            lambda model, _: setattr(model["conv"].weight, "grad", model["conv"].weight.clone()),
+            "conv.weight",
+        ),
+    ],
+)
+def test_a_network_that_an_evaluator_changed_is_told(look: Any, changed: str) -> None:
+    data = TensorDataset(*pictures())
+    told = f"part 'looking' .*evaluate changed the network: {changed}"
+    with pytest.raises(ticketkit.PluginError, match=told):
+        evaluate(cases.runnable(), data, Looking(look))
+
+
+def test_an_iterator_has_one_pass_and_a_list_of_batches_many() -> None:
+    model, batches = cases.runnable(), [pictures(9), pictures(7)]
+    assert evaluate(model, iter(batches))["accuracy"]["top1"].n == 16
+    both = evaluate(model, batches, "accuracy", Looking())
+    assert both["accuracy"]["top1"].n == both[f"{__name__}:Looking"]["pictures"].n == 16
+    told = "2 passes over the data are needed, and an iterator has but one"
+    with pytest.raises(ticketkit.UsageError, match=told):
+        evaluate(model, iter(batches), "accuracy", Looking())
+
+
+def test_an_evaluator_of_nothing_is_refused() -> None:
+    class Nothing(ticketkit.Evaluator):
+        """Has neither method."""
+
+        name = "nothing"
+
+    with pytest.raises(ticketkit.UsageError, match="'nothing' has neither start nor evaluate"):
+        evaluate(cases.runnable(), TensorDataset(*pictures()), Nothing())
+
+
+def test_a_metric_names_a_figure_or_the_first_of_an_evaluator() -> None:
+    found = evaluate(cases.runnable(), TensorDataset(*pictures()))
+    results = {"other:a=1": {"x": found["accuracy"]["top1"]}, **found}
+    assert ticketkit.figure_of(results, "accuracy") is found["accuracy"]["top1"]
+    assert ticketkit.figure_of(results, "accuracy.per_class") is found["accuracy"]["per_class"]
+    assert ticketkit.figure_of(results, "other.x") is found["accuracy"]["top1"]
+    told = r"no figure 'accuracy\.top9' was measured; found other:a=1\.x, accuracy\.top1"
+    with pytest.raises(ticketkit.UsageError, match=told):
+        ticketkit.figure_of(results, "accuracy.top9")

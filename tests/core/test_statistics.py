@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ticketkit
-from ticketkit.statistics import mean_interval, wilson
+from ticketkit.errors import UsageError
+from ticketkit.statistics import bootstrap, mean_interval, wilson
 
 LEVELS = st.floats(0.01, 0.9999)
 
@@ -71,3 +73,22 @@ def test_the_quantile_of_t_is_scipys_to_nine_digits(n: int, level: float) -> Non
 def test_what_has_no_interval_is_told(ask: Callable[[], object], told: str) -> None:
     with pytest.raises(ticketkit.UsageError, match=told):
         ask()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_bootstrap_is_scipys_of_percentiles(seed: int) -> None:
+    values = np.random.default_rng(seed).exponential(size=200)
+    ours = bootstrap(lambda chosen: values[chosen].mean(), 200, replicates=4000, seed=seed)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(9)
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), abs=0.02)
+    assert ours == bootstrap(lambda c: values[c].mean(), 200, replicates=4000, seed=seed)
+
+
+def test_a_bootstrap_of_a_constant_is_a_point() -> None:
+    assert bootstrap(lambda chosen: float(len(chosen)), 7) == (7, 7)
+    with pytest.raises(UsageError, match="an interval needs one sample or more, found 0"):
+        bootstrap(lambda chosen: 0.0, 0)
+    with pytest.raises(UsageError, match="a level lies between 0 and 1"):
+        bootstrap(lambda chosen: 0.0, 3, level=95)

@@ -21,7 +21,7 @@ def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 2) -> ti
     accumulator = MeanIoU().start()
     for at in range(0, len(outputs), batch):
         accumulator.update(outputs[at : at + batch], targets[at : at + batch])
-    return accumulator.compute()
+    return accumulator.compute()["miou"]
 
 
 @LAW
