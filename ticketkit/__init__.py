@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
+    from ticketkit.costs import count_macs, count_weights, time_forward
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
     from ticketkit.downloads import download_set
     from ticketkit.downstream import transfer
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
-    from ticketkit.statistics import bootstrap, mean_interval, wilson
+    from ticketkit.statistics import bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
     from ticketkit.training import fit
@@ -153,6 +154,8 @@ _HOMES = {
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
+    "count_macs": "costs",
+    "count_weights": "costs",
     "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
@@ -165,6 +168,7 @@ _HOMES = {
     "load_ticket": "ticket",
     "located": "places",
     "mean_interval": "statistics",
+    "median_interval": "statistics",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
@@ -178,6 +182,7 @@ _HOMES = {
     "sample_of": "batching",
     "spec_of": "options",
     "split_classes": "imagefolders",
+    "time_forward": "costs",
     "transfer": "downstream",
     "wilson": "statistics",
 }
@@ -245,6 +250,8 @@ __all__ = [
     "check_whole",
     "cifar_pictures",
     "class_folders",
+    "count_macs",
+    "count_weights",
     "download_set",
     "draw",
     "draw_glyphs",
@@ -257,6 +264,7 @@ __all__ = [
     "load_ticket",
     "located",
     "mean_interval",
+    "median_interval",
     "normalised",
     "open_checkpoint",
     "outputs_of",
@@ -270,6 +278,7 @@ __all__ = [
     "sample_of",
     "spec_of",
     "split_classes",
+    "time_forward",
     "transfer",
     "wilson",
 ]
