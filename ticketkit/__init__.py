@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
+    from ticketkit.corruptions import CORRUPTIONS, check_corruption, corrupt
     from ticketkit.costs import count_macs, count_weights, time_forward
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
     from ticketkit.downloads import download_set
@@ -96,6 +97,7 @@ _HOMES = {
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
+    "CORRUPTIONS": "corruptions",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -149,11 +151,13 @@ _HOMES = {
     "cached_splits": "caching",
     "catalogue": "registry",
     "check_classes": "datafiles",
+    "check_corruption": "corruptions",
     "check_pixels": "attacks",
     "check_predictions": "guards",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
+    "corrupt": "corruptions",
     "count_macs": "costs",
     "count_weights": "costs",
     "download_set": "downloads",
@@ -188,6 +192,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CORRUPTIONS",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
@@ -245,11 +250,13 @@ __all__ = [
     "cached_splits",
     "catalogue",
     "check_classes",
+    "check_corruption",
     "check_pixels",
     "check_predictions",
     "check_whole",
     "cifar_pictures",
     "class_folders",
+    "corrupt",
     "count_macs",
     "count_weights",
     "download_set",

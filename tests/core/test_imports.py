@@ -155,6 +155,12 @@ LAYERS = [
     "drawrun",
     "downstream",
     "costs",
+    "severities",
+    "noises",
+    "blurs",
+    "weather",
+    "distortions",
+    "corruptions",
 ]
 
 
