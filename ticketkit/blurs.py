@@ -36,25 +36,37 @@ def disk(radius: float, softness: float) -> Array:
 
 
 def glass_blur(pictures: Array, lots: Lots, scale: float, reach: float, rounds: float) -> Array:
-    """Let pixels trade places with near ones, as behind frosted glass, between two Gaussian blurs.
+    """Let pixels take the colours of near ones, as behind frosted glass, between two Gaussian blurs.
 
-    From the last row and column to the first, each pixel but those of a margin takes the colour of
-    one that is `reach` rows and columns before it at most, and less than `reach` after it. The
-    paper speaks of a shuffle; but in the authors' program, and so in their published pictures, the
-    other pixel keeps its own colour, and so it does here.
+    In a round each pixel but those of a margin takes the colour of one that is `reach` rows and
+    columns before it at most, and less than `reach` after it. The paper speaks of a shuffle; but in
+    the authors' program, and so in their published pictures, the other pixel keeps its own colour.
     """
-    n, _, height, width = pictures.shape
-    reach, rounds = int(reach), int(rounds)
-    inner = np.arange(height * width).reshape(height, width)[reach + 1 :, reach + 1 :]
-    inner = inner[: height - 2 * reach, : width - 2 * reach].ravel()[::-1]
-    moves = [lot.integers(-reach, reach, (rounds * len(inner), 2)) @ (width, 1) for lot in lots]
-    source = np.tile(np.arange(height * width)[:, None], n)
-    every = np.arange(n)
-    for place, move in zip(np.tile(inner, rounds), np.stack(moves, axis=1), strict=True):
-        source[place] = source[place + move, every]
-    flat = _gaussian(pictures, scale).reshape(*pictures.shape[:2], -1)
-    shuffled = np.take_along_axis(flat, source.T[:, None], axis=2)
-    return _gaussian(shuffled.reshape(pictures.shape), scale)
+    blurred = _gaussian(pictures, scale)
+    pixels = blurred.reshape(*pictures.shape[:2], -1)
+    for picture, lot in zip(pixels, lots, strict=True):
+        for _ in range(int(rounds)):
+            picture[:] = picture[:, shuffled(pictures.shape[-2:], int(reach), lot)]
+    return _gaussian(blurred, scale)
+
+
+def shuffled(shape: tuple[int, ...], reach: int, lot: np.random.Generator) -> Array:
+    """Whose colour each pixel of a picture, (height, width), has after a round of `glass_blur`.
+
+    Pixels take theirs one by one, from the last to the first. One that takes it from a later pixel
+    thus gets what that one has taken before: these chains are followed all at once, by doubling.
+    """
+    height, width = shape
+    places = np.arange(height * width)
+    takes = places.copy()
+    inner = takes.reshape(shape)[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1]
+    rows, columns = lot.integers(-reach, reach, (2, *inner.shape))
+    inner += width * rows + columns
+    ends = np.maximum(takes, places)
+    while (further := ends[ends]).tobytes() != ends.tobytes():
+        ends = further
+    found: Array = takes[ends]
+    return found
 
 
 def motion_blur(pictures: Array, lots: Lots, radius: float, scale: float) -> Array:

@@ -1,7 +1,7 @@
 """Common corruptions that are noise.
 
-Here as in `blurs`, `weather` and `distortions`, pictures are (n, channels, height, width) in [0, 1],
-each has a generator of its own among the `lots`, and what comes out may leave [0, 1] a little.
+Here as in `blurs`, `weather` and `distortions`, pictures are (n, channels, height, width), float32
+in [0, 1]. Each has a generator of its own among the `lots`, and what comes out may leave [0, 1].
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def snow(
     """
     shape = (1, *pictures.shape[-2:])
     flakes = np.stack([lot.normal(mean, spread, shape) for lot in lots])
-    flakes = enlarged(flakes, zoom).clip(0, 1) * (enlarged(flakes, zoom) >= threshold)
+    flakes = enlarged(flakes, zoom)
+    flakes = np.where(flakes < threshold, 0, flakes.clip(0, 1))
     pairs = zip(flakes, lots, strict=True)
     falling = np.stack([smeared(f, radius, scale, lot.uniform(-135, -45)) for f, lot in pairs])
     white = np.maximum(pictures, 1.5 * _grey(pictures) + 0.5)
