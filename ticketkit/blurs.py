@@ -36,7 +36,7 @@ def disk(radius: float, softness: float) -> Array:
 
 
 def glass_blur(pictures: Array, lots: Lots, scale: float, reach: float, rounds: float) -> Array:
-    """Let pixels take the colours of near ones, as behind frosted glass, between two Gaussian blurs.
+    """Let pixels take colours of near ones, as behind frosted glass, between two Gaussian blurs.
 
     In a round each pixel but those of a margin takes the colour of one that is `reach` rows and
     columns before it at most, and less than `reach` after it. The paper speaks of a shuffle; but in

@@ -38,34 +38,36 @@ class Corruption(ticketkit.Evaluator):
     """The names of corruptions, or `all`."""
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     count: int | None = 500
-    """How many pictures are measured, the same for every network; none for all."""
+    """How many pictures of a data set are measured, the same for every network; none for all, and
+    for data that comes in batches."""
     metric: str = "accuracy"
     """An evaluator that needs outputs alone: `miou` for segmentation."""
 
     def __post_init__(self) -> None:
         if self.count is not None:
             ticketkit.check_whole(self, "count", 1)
-        for kind in self._kinds():
-            ticketkit.check_corruption(kind)
-        for severity in self.severities:
-            ticketkit.check_corruption(self._kinds()[0], severity)
         for option in ("kinds", "severities"):
             given = getattr(self, option)
             if not given or len(set(given)) < len(given):
                 raise ticketkit.UsageError(
                     f"corruption: {option} are one or more, each once, found {given!r}"
                 )
+        for kind in self._kinds():
+            for severity in self.severities:
+                ticketkit.check_corruption(kind, severity)
         self._metric()
 
     def evaluate(
         self, model: torch.nn.Module, data: object, context: ticketkit.EvaluationContext
     ) -> ticketkit.Figures:
+        import torch
+
         if self.count is not None:
             data = ticketkit.sample_of(data, self.count)
         metric = self._metric()
         started = {(k, s): metric.start() for k in self._kinds() for s in self.severities}
-        total = len(started) * (len(data) if hasattr(data, "__getitem__") else 0)
-        with context.progress("corrupting", total) as advance:
+        known = len(data) if isinstance(data, torch.utils.data.Dataset) else 0
+        with context.progress("corrupting", known * len(started)) as advance:
             first = 0
             for pictures, targets in ticketkit.batches_of(data, context.batch):
                 for (kind, severity), accumulator in started.items():
@@ -87,13 +89,13 @@ class Corruption(ticketkit.Evaluator):
         return figures
 
     def _kinds(self) -> tuple[str, ...]:
-        return ticketkit.CORRUPTIONS if self.kinds == ("all",) else self.kinds
+        return ticketkit.CORRUPTIONS if tuple(self.kinds) == ("all",) else self.kinds
 
     def _metric(self) -> ticketkit.Evaluator:
         metric = cast("ticketkit.Evaluator", ticketkit.resolve("evaluator", self.metric))
         if type(metric).evaluate is not ticketkit.Evaluator.evaluate:
             raise ticketkit.UsageError(
-                f"corruption: metric is an evaluator of outputs alone, such as accuracy, found "
+                "corruption: metric is an evaluator of outputs alone, such as accuracy, found "
                 f"{self.metric!r}"
             )
         return metric
