@@ -9,15 +9,17 @@ import torch
 from scipy import ndimage
 
 from ticketkit.noises import Array, Lots
+from ticketkit.seeds import Integers
 
 
 def defocus_blur(pictures: Array, lots: Lots, radius: float, softness: float) -> Array:
     """Convolve with a disk, as a lens out of focus does; pictures are mirrored at their edges."""
     kernel = torch.from_numpy(disk(radius, softness).astype(np.float32))
-    margin, (n, channels, *_) = len(kernel) // 2, pictures.shape
-    padded = torch.nn.functional.pad(torch.from_numpy(pictures), [margin] * 4, mode="reflect")
-    found = torch.nn.functional.conv2d(padded.flatten(0, 1)[:, None], kernel[None, None])
-    return found.unflatten(0, (n, channels))[:, :, 0].numpy()
+    margin = [len(kernel) // 2] * 4
+    padded = torch.nn.functional.pad(torch.from_numpy(pictures), margin, mode="reflect")
+    channels = padded.reshape(-1, 1, *padded.shape[2:])
+    found: Array = torch.nn.functional.conv2d(channels, kernel[None, None]).numpy()
+    return found.reshape(pictures.shape)
 
 
 def disk(radius: float, softness: float) -> Array:
@@ -28,11 +30,12 @@ def disk(radius: float, softness: float) -> Array:
     """
     reach = 1 if radius <= 8 else 2
     line = np.arange(-int(radius) - reach, int(radius) + reach + 1)
-    found = (line**2 + line[:, None] ** 2 <= radius**2).astype(np.float64)
+    found: Array = (line**2 + line[:, None] ** 2 <= radius**2).astype(np.float64)
     taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * softness**2))
     for axis in (0, 1):
         found = ndimage.correlate1d(found, taps, axis, mode="constant")
-    return found / found.sum()
+    found /= found.sum()
+    return found
 
 
 def glass_blur(pictures: Array, lots: Lots, scale: float, reach: float, rounds: float) -> Array:
@@ -50,7 +53,7 @@ def glass_blur(pictures: Array, lots: Lots, scale: float, reach: float, rounds: 
     return _gaussian(blurred, scale)
 
 
-def shuffled(shape: tuple[int, ...], reach: int, lot: np.random.Generator) -> Array:
+def shuffled(shape: tuple[int, ...], reach: int, lot: np.random.Generator) -> Integers:
     """Whose colour each pixel of a picture, (height, width), has after a round of `glass_blur`.
 
     Pixels take theirs one by one, from the last to the first. One that takes it from a later pixel
@@ -65,7 +68,7 @@ def shuffled(shape: tuple[int, ...], reach: int, lot: np.random.Generator) -> Ar
     ends = np.maximum(takes, places)
     while (further := ends[ends]).tobytes() != ends.tobytes():
         ends = further
-    found: Array = takes[ends]
+    found: Integers = takes[ends]
     return found
 
 

@@ -123,11 +123,11 @@ _ADDED = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)
 """Whose first operand is added to the product of the next two."""
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what passes through torch's operations."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dense = self.effective = 0
         self._weights = {_memory(parameter) for parameter in model.parameters()}
 

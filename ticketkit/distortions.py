@@ -13,7 +13,7 @@ from ticketkit.noises import Array, Lots
 
 def contrast(pictures: Array, lots: Lots, factor: float) -> Array:
     """Scale the deviations from each channel's mean."""
-    means = pictures.mean((2, 3), keepdims=True)
+    means: Array = pictures.mean((2, 3), keepdims=True)
     return means + factor * (pictures - means)
 
 
@@ -49,7 +49,9 @@ def _affine(shape: tuple[int, ...], lot: np.random.Generator, skew: float) -> Ar
     before = centre + third * np.array([[1, 1], [-1, 1], [-1, -1]])
     after = before + lot.uniform(-skew, skew, before.shape)
     back = np.linalg.solve(np.column_stack([after, np.ones(3)]), before)
-    return np.einsum("dhw,de->ehw", np.indices(shape), back[:2]) + back[2][:, None, None]
+    found: Array = np.einsum("dhw,de->ehw", np.indices(shape), back[:2])
+    found += back[2][:, None, None]
+    return found
 
 
 def pixelate(pictures: Array, lots: Lots, factor: float) -> Array:

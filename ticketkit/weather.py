@@ -33,13 +33,14 @@ def snow(
     grey, whatever is brighter. Grey is the mean of channels where they are not three.
     """
     shape = (1, *pictures.shape[-2:])
-    flakes = np.stack([lot.normal(mean, spread, shape) for lot in lots])
+    flakes: Array = np.stack([lot.normal(mean, spread, shape) for lot in lots])
     flakes = enlarged(flakes, zoom)
     flakes = np.where(flakes < threshold, 0, flakes.clip(0, 1))
     pairs = zip(flakes, lots, strict=True)
     falling = np.stack([smeared(f, radius, scale, lot.uniform(-135, -45)) for f, lot in pairs])
     white = np.maximum(pictures, 1.5 * _grey(pictures) + 0.5)
-    return kept * pictures + (1 - kept) * white + falling + falling[..., ::-1, ::-1]
+    found: Array = kept * pictures + (1 - kept) * white + falling + falling[..., ::-1, ::-1]
+    return found
 
 
 def fog(pictures: Array, lots: Lots, strength: float, decay: float) -> Array:
@@ -47,7 +48,7 @@ def fog(pictures: Array, lots: Lots, strength: float, decay: float) -> Array:
     height, width = pictures.shape[-2:]
     side = 1 << (max(height, width) - 1).bit_length()
     clouds = np.stack([plasma(side, decay, lot)[None, :height, :width] for lot in lots])
-    highest = pictures.max((1, 2, 3), keepdims=True)
+    highest: Array = pictures.max((1, 2, 3), keepdims=True)
     return (pictures + strength * clouds) * (highest / (highest + strength))
 
 
@@ -57,7 +58,8 @@ def plasma(side: int, decay: float, lot: np.random.Generator) -> Array:
     `side` is a power of two. Each halving of the grid's step fills in means of four neighbours and
     uniform noise, which a step later is weaker by `decay` squared.
     """
-    found, step, noise = np.zeros((side, side)), side, 1.0
+    found: Array = np.zeros((side, side))
+    step, noise = side, 1.0
     while step > 1:
         half, corners = step // 2, found[::step, ::step]
         below, right = np.roll(corners, -1, 0), np.roll(corners, -1, 1)
@@ -70,7 +72,8 @@ def plasma(side: int, decay: float, lot: np.random.Generator) -> Array:
         found[half::step, ::step] += drawn[2]
         step, noise = half, noise / decay**2
     found -= found.min()
-    return found / found.max()
+    found /= found.max()
+    return found
 
 
 def brightness(pictures: Array, lots: Lots, more: float) -> Array:
@@ -78,13 +81,13 @@ def brightness(pictures: Array, lots: Lots, more: float) -> Array:
 
     All channels of a pixel grow in proportion, and black becomes grey.
     """
-    value = pictures.max(1, keepdims=True)
+    value: Array = pictures.max(1, keepdims=True)
     brighter = np.minimum(value + more, 1)
     black = value == 0
     return np.where(black, brighter, pictures * (brighter / np.where(black, 1, value)))
 
 
 def _grey(pictures: Array) -> Array:
-    if pictures.shape[1] == len(_LUMA):
-        return np.einsum("nchw,c->nhw", pictures, _LUMA)[:, None]
-    return pictures.mean(1, keepdims=True)
+    weights = _LUMA if pictures.shape[1] == len(_LUMA) else None
+    found: Array = np.average(pictures, axis=1, weights=weights)
+    return found[:, None]

@@ -67,13 +67,15 @@ RANDOM = {"noise", "glass_blur", "motion_blur", "snow", "fog", "elastic_transfor
 def test_other_seeds_indices_and_severities_draw_other_numbers(kind: str) -> None:
     clean = pictures(1).repeat(2, 1, 1, 1)
     is_random = any(kind.endswith(word) for word in RANDOM)
-    state = np.random.get_state()[1], torch.random.get_rng_state()
+    numpys: Any = np.random.get_state()
+    torchs = torch.random.get_rng_state()
     found = corrupt(clean, kind, 3)
     assert torch.equal(found[0], found[1]) != is_random
     assert torch.equal(found, corrupt(clean, kind, 3, seed=1)) != is_random
     assert not torch.equal(found, corrupt(clean, kind, 4))
-    assert np.array_equal(state[0], np.random.get_state()[1])
-    assert torch.equal(state[1], torch.random.get_rng_state())
+    after: Any = np.random.get_state()
+    assert np.array_equal(numpys[1], after[1])
+    assert torch.equal(torchs, torch.random.get_rng_state())
 
 
 # Pixels that are moved, and not changed, are as far from their place at any severity.

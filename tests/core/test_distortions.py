@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def lots() -> Lots:
     return [np.random.default_rng(index) for index in range(2)]
 
 
-def through(picture: Array, quality: int) -> Array:
+def through(picture: Any, quality: int) -> Array:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ticketkit
 
@@ -58,7 +58,10 @@ class Corruption(ticketkit.Evaluator):
         self._metric()
 
     def evaluate(
-        self, model: torch.nn.Module, data: object, context: ticketkit.EvaluationContext
+        self,
+        model: torch.nn.Module,
+        data: torch.utils.data.Dataset[Any],
+        context: ticketkit.EvaluationContext,
     ) -> ticketkit.Figures:
         import torch
 
@@ -66,7 +69,7 @@ class Corruption(ticketkit.Evaluator):
             data = ticketkit.sample_of(data, self.count)
         metric = self._metric()
         started = {(k, s): metric.start() for k in self._kinds() for s in self.severities}
-        known = len(data) if isinstance(data, torch.utils.data.Dataset) else 0
+        known = len(data) if isinstance(data, torch.utils.data.Dataset) else 0  # type: ignore[arg-type]
         with context.progress("corrupting", known * len(started)) as advance:
             first = 0
             for pictures, targets in ticketkit.batches_of(data, context.batch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ticketkit
 
@@ -40,7 +40,10 @@ class Cost(ticketkit.Evaluator):
         ticketkit.check_whole(self, "runs", 6, 10_000)
 
     def evaluate(
-        self, model: torch.nn.Module, data: object, context: ticketkit.EvaluationContext
+        self,
+        model: torch.nn.Module,
+        data: torch.utils.data.Dataset[Any],
+        context: ticketkit.EvaluationContext,
     ) -> ticketkit.Figures:
         pictures, _ = next(ticketkit.batches_of(data, 1))
         picture = pictures[:1]
