@@ -21,12 +21,14 @@ class Corruption(ticketkit.Evaluator):
     corruption, over its severities, and one of each severity, over the corruptions. What is
     measured is the first figure of `metric`: by default accuracy. Targets stay where they are, also
     where a corruption moves pixels a little. 14 of the 15 common corruptions of Hendrycks and
-    Dietterich (2019, arXiv 1903.12261) are known: frost is left out, as it needs photographs of
+    Dietterich (2019, arXiv 1903.12261) are known: gaussian_noise, shot_noise, impulse_noise;
+    defocus_blur, glass_blur, motion_blur, zoom_blur; snow, fog, brightness; contrast,
+    elastic_transform, pixelate, jpeg_compression. Frost is left out, as it needs photographs of
     frost. See `ticketkit.corrupt` for what differs from the published pictures; no figure is the
     authors' mCE, which is relative to AlexNet's.
 
     The pictures are the same for every network, and under every corruption: so errors come
-    together, and more corruptions make a mean hardly surer. Its interval is therefore the mean of
+    together, and more corruptions hardly make a mean surer. Its interval is therefore the mean of
     the intervals under each corruption and severity, which no dependence between them makes too
     narrow; there is none where the metric has none. `n` counts pictures.
 
