@@ -84,7 +84,7 @@ def smeared(picture: Array, radius: float, scale: float, degrees: float) -> Arra
 
     There are 2 radius + 1 copies, a pixel apart; their weights fall as half a Gaussian of standard
     deviation `scale`. Outside the picture its edge goes on. So does ImageMagick, which the authors
-    used, but it rounds the result to bytes.
+    used, but it cuts the result to bytes.
     """
     steps, (height, width) = np.arange(2 * int(radius) + 1), picture.shape[-2:]
     weights = np.exp(-(steps**2) / (2 * scale**2))
