@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
+    from ticketkit.corruptions import CORRUPTIONS, check_corruption, corrupt
+    from ticketkit.costs import count_macs, count_weights, time_forward
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
     from ticketkit.downloads import download_set
     from ticketkit.downstream import transfer
@@ -85,7 +87,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
-    from ticketkit.statistics import bootstrap, mean_interval, wilson
+    from ticketkit.statistics import bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
     from ticketkit.training import fit
@@ -96,6 +98,7 @@ _HOMES = {
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
+    "CORRUPTIONS": "corruptions",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -150,11 +153,15 @@ _HOMES = {
     "cached_splits": "caching",
     "catalogue": "registry",
     "check_classes": "datafiles",
+    "check_corruption": "corruptions",
     "check_pixels": "attacks",
     "check_predictions": "guards",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
+    "corrupt": "corruptions",
+    "count_macs": "costs",
+    "count_weights": "costs",
     "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
@@ -168,6 +175,7 @@ _HOMES = {
     "load_ticket": "ticket",
     "located": "places",
     "mean_interval": "statistics",
+    "median_interval": "statistics",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
@@ -181,11 +189,13 @@ _HOMES = {
     "sample_of": "batching",
     "spec_of": "options",
     "split_classes": "imagefolders",
+    "time_forward": "costs",
     "transfer": "downstream",
     "wilson": "statistics",
 }
 
 __all__ = [
+    "CORRUPTIONS",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
@@ -244,11 +254,15 @@ __all__ = [
     "cached_splits",
     "catalogue",
     "check_classes",
+    "check_corruption",
     "check_pixels",
     "check_predictions",
     "check_whole",
     "cifar_pictures",
     "class_folders",
+    "corrupt",
+    "count_macs",
+    "count_weights",
     "download_set",
     "draw",
     "draw_glyphs",
@@ -262,6 +276,7 @@ __all__ = [
     "load_ticket",
     "located",
     "mean_interval",
+    "median_interval",
     "normalised",
     "open_checkpoint",
     "outputs_of",
@@ -275,6 +290,7 @@ __all__ = [
     "sample_of",
     "spec_of",
     "split_classes",
+    "time_forward",
     "transfer",
     "wilson",
 ]

@@ -50,7 +50,7 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
     """
     where = f"samples {first} to {first + len(inputs) - 1}"
     try:
-        outputs = model(_placed(inputs, model))
+        outputs = model(placed(inputs, model))
     except torch.OutOfMemoryError as error:
         raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
     except Exception as error:
@@ -62,7 +62,8 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
     return outputs
 
 
-def _placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+def placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    """A batch on the network's device, in its dtype, and in [0, 1] where it is in uint8."""
     tensor = next((t for t in _tensors(model) if t.is_floating_point()), inputs)
     inputs = pixels(inputs.to(tensor.device))
     floats = inputs.is_floating_point() and tensor.is_floating_point()

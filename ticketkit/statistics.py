@@ -43,6 +43,26 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     return mean - half, mean + half
 
 
+def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """An interval, low and high, of the median of six or more values, whatever they come from.
+
+    Its ends are order statistics: of n values, fewer than k lie below the median with probability
+    P(B < k), B binomial of n and 1/2, whatever the distribution; the largest k is taken for which
+    that is (1 - level) / 2 at most. UsageError where there are too few values for any k.
+
+    >>> median_interval([1, 2, 3, 4, 5, 6])
+    (1, 6)
+    """
+    n, tail = len(values), (1 - _checked(level)) / 2
+    ranked, below, k = sorted(values), 0, 0
+    while k < n and (below + math.comb(n, k)) <= tail * 2**n:
+        below += math.comb(n, k)
+        k += 1
+    if not k:
+        raise UsageError(f"an interval of a median at {level} needs more values, found {n}")
+    return ranked[k - 1], ranked[n - k]
+
+
 def bootstrap(
     statistic: Callable[[Any], float],
     n: int,

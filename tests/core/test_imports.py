@@ -166,6 +166,13 @@ LAYERS = [
     "pairing",
     "sourceloss",
     "comparing",
+    "costs",
+    "severities",
+    "noises",
+    "blurs",
+    "weather",
+    "distortions",
+    "corruptions",
 ]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ticketkit
 from ticketkit.errors import UsageError
-from ticketkit.statistics import bootstrap, mean_interval, wilson
+from ticketkit.statistics import bootstrap, mean_interval, median_interval, wilson
 
 LEVELS = st.floats(0.01, 0.9999)
 
@@ -92,3 +92,23 @@ def test_a_bootstrap_of_a_constant_is_a_point() -> None:
         bootstrap(lambda chosen: 0.0, 0)
     with pytest.raises(UsageError, match="a level lies between 0 and 1"):
         bootstrap(lambda chosen: 0.0, 3, level=95)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=200), LEVELS)
+def test_the_interval_of_a_median_takes_the_narrowest_order_statistics_that_cover(
+    values: list[float], level: float
+) -> None:
+    n, tail = len(values), (1 - level) / 2
+    # The least k at which more than the tail lies at or below k: k - 1 and fewer are within it.
+    k = next(k for k in range(n + 1) if scipy.stats.binom.cdf(k, n, 0.5) > tail)
+    if not k:
+        with pytest.raises(ticketkit.UsageError, match=f"needs more values, found {n}"):
+            median_interval(values, level)
+        return
+    assert median_interval(values, level) == (sorted(values)[k - 1], sorted(values)[-k])
+
+
+def test_six_values_are_the_fewest_that_have_an_interval_of_their_median() -> None:
+    assert median_interval([3.0, 1, 2, 6, 5, 4]) == (1, 6)
+    with pytest.raises(ticketkit.UsageError, match=r"at 0\.95 needs more values, found 5"):
+        median_interval([1.0, 2, 3, 4, 5])
