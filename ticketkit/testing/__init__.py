@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ticketkit.testing.allocations import AllocationLaws
 from ticketkit.testing.criteria import CriterionLaws
+from ticketkit.testing.evaluators import EvaluatorLaws
 from ticketkit.testing.priors import PriorLaws
 from ticketkit.testing.robustifiers import RobustifierLaws
 from ticketkit.testing.schemes import SchemeLaws
@@ -23,6 +24,7 @@ from ticketkit.testing.tasks import TaskLaws
 __all__ = [
     "AllocationLaws",
     "CriterionLaws",
+    "EvaluatorLaws",
     "PriorLaws",
     "RobustifierLaws",
     "SchemeLaws",
