@@ -6,10 +6,12 @@ import dataclasses
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 import ticketkit
@@ -763,3 +765,181 @@ class KnowsOneTask(Shelf):
 
     def checkpoint(self, task: str | None, arch: str | None, mode: str) -> Any:
         return ticketkit.PriorChoice({"cifar10": Path("m.pt")}[task], "why not")  # type: ignore[index]
+
+
+class Margin(ticketkit.Evaluator):
+    """The mean difference between the two highest outputs."""
+
+    name = "margin"
+
+    def start(self) -> Any:
+        return Margins()
+
+
+class Margins:
+    """The differences so far."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        ticketkit.check_predictions(outputs, targets, first=len(self.found))
+        first, second = outputs.double().topk(2, 1).values.unbind(1)
+        self.found += (first - second).tolist()
+
+    def compute(self) -> Any:
+        n = len(self.found)
+        return {"margin": ticketkit.Estimate(sum(self.found) / n, n)}
+
+
+class Alters(Margin):
+    """Makes another figure of that of `Margin`: some subclass says which."""
+
+    def start(self) -> Any:
+        part = self
+
+        class Altered(Margins):
+            def compute(self) -> Any:
+                (figure,) = super().compute().values()
+                return {"margin": part.altered(figure, self.found)}
+
+        return Altered()
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return figure
+
+
+class OfNoSample(Alters):
+    """Does not count."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, n=0)
+
+
+class Crosses(Alters):
+    """An interval that ends before it begins."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, low=1.0, high=0.0)
+
+
+class OfNoUnit(Alters):
+    """Takes None for no unit."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, unit=None)  # type: ignore[arg-type]
+
+
+class BetterUp(Alters):
+    """Has a word of its own for what is better."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, better="up")  # type: ignore[arg-type]
+
+
+class AddsLots(Alters):
+    """Adds noise."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=figure.value + random.random())
+
+
+class Clock(Alters):
+    """The time, which is another one each time."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=time.perf_counter(), unit="s")
+
+
+class LastAlone(Alters):
+    """The margin of the last sample."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=found[-1])
+
+
+class Deviates(Alters):
+    """The sum of squares by one less than the samples, of which there may be but one."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        squares = sum((each - figure.value) ** 2 for each in found)
+        return dataclasses.replace(figure, value=squares / (len(found) - 1))
+
+
+class NamesSamples(Margin):
+    """A figure of each sample, by its margin."""
+
+    def start(self) -> Any:
+        class Named(Margins):
+            def compute(self) -> Any:
+                names = (f"{each:.9f}" for each in self.found)
+                return {name: ticketkit.Estimate(0.0, 1) for name in names}
+
+        return Named()
+
+
+class ByBatch(ticketkit.Evaluator):
+    """The mean over batches of their means."""
+
+    name = "by-batch"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        pairs = list(ticketkit.outputs_of(model, data, context.batch))
+        means = [outputs.amax(1).mean().item() for outputs, _ in pairs]
+        n = sum(len(outputs) for outputs, _ in pairs)
+        return {"margin": ticketkit.Estimate(sum(means) / len(means), n)}
+
+
+class Looks(ticketkit.Evaluator):
+    """Is right where the highest output is that of the label, whatever both are."""
+
+    name = "looks"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        pairs = list(ticketkit.outputs_of(model, data, context.batch))
+        right = sum(int((outputs.argmax(-1) == targets).sum()) for outputs, targets in pairs)
+        n = sum(map(len, (targets for _, targets in pairs)))
+        return {"right": ticketkit.Estimate(right / n, n)}
+
+
+class Forgives(Looks):
+    """Takes nothing for a figure of 0."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        try:
+            return super().evaluate(model, data, context)
+        except ticketkit.EvaluationError:
+            return {"right": ticketkit.Estimate(0.0, 1)}
+
+
+class Prunes(Looks):
+    """Halves a weight where no counter of versions sees it."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        next(model.parameters()).data.mul_(0.5)
+        return super().evaluate(model, data, context)
+
+
+class SeedsNumPy(Looks):
+    """Begins where NumPy begins."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        np.random.seed(context.seed)
+        return super().evaluate(model, data, context)
+
+
+class Blackens(Looks):
+    """Takes the light out of the pictures that it was given."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        for inputs, _ in data if isinstance(data, list) else ():
+            inputs.zero_()
+        return super().evaluate(model, data, context)
+
+
+class ByHand(Looks):
+    """Asks for one picture after the other, as a data set has them."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        answers = [model(data[at][0][None]).argmax() == data[at][1] for at in range(len(data))]
+        return {"right": ticketkit.Estimate(sum(map(float, answers)) / len(data), len(data))}

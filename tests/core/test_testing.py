@@ -20,6 +20,7 @@ from ticketkit import hookspecs, testing
 from ticketkit.testing import (
     AllocationLaws,
     CriterionLaws,
+    EvaluatorLaws,
     PriorLaws,
     RobustifierLaws,
     SchemeLaws,
@@ -31,6 +32,7 @@ LAWS = {
     ticketkit.Criterion: CriterionLaws,
     ticketkit.Allocation: AllocationLaws,
     ticketkit.Task: TaskLaws,
+    ticketkit.Evaluator: EvaluatorLaws,
     ticketkit.Robustifier: RobustifierLaws,
     ticketkit.Prior: PriorLaws,
 }
@@ -119,6 +121,15 @@ class TestTaskThatIsNotInMemory(TaskLaws):
 
 class TestRobustifier(RobustifierLaws):
     part = broken.Noise()
+
+
+class TestEvaluatorOfOutputsAlone(EvaluatorLaws):
+    part = broken.Margin()
+
+
+class TestEvaluatorOfTime(EvaluatorLaws):
+    part = broken.Clock()
+    varies = ("margin",)
 
 
 class TestPrior(PriorLaws):
@@ -245,6 +256,28 @@ BROKEN = [
     (broken.OfNoStrength, "it_chooses_a_path_and_says_why", "found -1"),
     (broken.ChangesItsMind, "the_same_question_gets_the_same_answer", "asked twice"),
     (broken.KnowsOneTask, "it_answers_or_says_what_it_lacks", "raised KeyError: None"),
+    (broken.OfNoSample, "its_figures_are_finite_estimates_by_name", "from 1 on, found 0"),
+    (broken.Crosses, "its_figures_are_finite_estimates_by_name", "from low to high"),
+    (broken.OfNoUnit, "its_figures_are_finite_estimates_by_name", "is a str: None"),
+    (broken.BetterUp, "its_figures_are_finite_estimates_by_name", "found 'up'"),
+    (broken.NamesSamples, "its_figures_have_the_same_names_whatever_the_data", "on other data"),
+    (broken.Prunes, "the_network_is_left_as_it_was_found", "changed conv.weight"),
+    (broken.SeedsNumPy, "the_network_is_left_as_it_was_found", "NumPy's global generator"),
+    (broken.Blackens, "the_data_are_left_alone", "changed pictures"),
+    (broken.ByBatch, "the_size_of_batches_does_not_matter", "in batches of 5"),
+    (broken.AddsLots, "the_same_seed_gives_the_same_figures", "the second time"),
+    (
+        broken.LastAlone,
+        "the_order_of_samples_does_not_matter_to_outputs_alone",
+        "in another order",
+    ),
+    (broken.ByHand, "pictures_may_be_bytes", "failed"),
+    (broken.ByHand, "batches_serve_as_a_data_set_does_or_are_refused", "a list of batches made"),
+    (broken.Deviates, "one_sample_is_measured_or_refused", "ZeroDivisionError"),
+    (broken.Forgives, "empty_data_is_an_evaluation_error", "empty data gave"),
+    (broken.Looks, "outputs_that_are_not_finite_are_an_evaluation_error", "an output of nan gave"),
+    (broken.Looks, "labels_that_are_no_class_are_an_evaluation_error", "label -1 gave"),
+    (broken.Looks, "outputs_of_too_few_dimensions_are_refused", "of 1 dimensions"),
     (broken.TrainsByItself, "batches_makes_one_step_or_more_of_a_batch", "changed linear.weight"),
 ]
 
@@ -263,7 +296,7 @@ def test_a_draw_that_the_core_refuses_names_the_part(part: type[Any], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks", "priors"]
+    "kind", ["schemes", "criteria", "allocations", "robustifiers", "tasks", "priors", "evaluators"]
 )
 def test_the_example_of_each_hook_keeps_its_promises(kind: str, tmp_path: Path) -> None:
     hook = f"ticketkit_{kind}"

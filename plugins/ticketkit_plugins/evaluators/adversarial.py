@@ -58,11 +58,12 @@ class Adversarial(ticketkit.Evaluator):
         self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
     ) -> ticketkit.Figures:
         sample = ticketkit.sample_of(data, self.count)
+        clean = self._measured(model, sample)  # before attacks: what it refuses, it tells at once
         found = {
             name: self._under(threat, model, sample, context)
             for name, threat in self._threats().items()
         }
-        found["clean"] = self._measured(model, sample)
+        found["clean"] = clean
         masked = [*self._rises(found), *self._withstands(model, sample, context)]
         for message in masked:
             warnings.warn(f"gradients are masked: {message}", stacklevel=2)

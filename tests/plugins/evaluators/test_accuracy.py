@@ -15,7 +15,12 @@ from sklearn.metrics import accuracy_score, recall_score, top_k_accuracy_score
 from torchmetrics.classification import MulticlassAccuracy
 
 import ticketkit
+from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.accuracy import Accuracy
+
+
+class TestAccuracy(EvaluatorLaws):
+    part = Accuracy()
 
 
 def measured(

@@ -11,8 +11,17 @@ from torch.utils.data import TensorDataset
 
 import ticketkit
 from tests.core.networks import network, pictures
-from ticketkit.testing import cases
+from ticketkit.testing import EvaluatorLaws, cases
 from ticketkit_plugins.evaluators.adversarial import Adversarial
+
+
+class TestAdversarial(EvaluatorLaws):
+    part = Adversarial(eps=(0.1,), steps=(1, 2))
+
+
+class TestAdversarialOfPixels(EvaluatorLaws):
+    part = Adversarial("l2", eps=(0.5,), steps=(1, 2), metric="miou")
+    segmentation = True
 
 
 class TwoSides(nn.Module):

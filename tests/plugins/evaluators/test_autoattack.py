@@ -12,8 +12,13 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import ticketkit
-from ticketkit.testing import cases
+from ticketkit.testing import EvaluatorLaws, cases
 from ticketkit_plugins.evaluators.autoattack import AutoAttack
+
+
+@pytest.mark.slow
+class TestAutoAttack(EvaluatorLaws):
+    part = AutoAttack(eps=0.1)
 
 
 class Brightest(nn.Module):

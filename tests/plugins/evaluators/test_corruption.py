@@ -14,10 +14,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ticketkit
 from ticketkit.progress import listening
-from ticketkit.testing import cases
+from ticketkit.testing import EvaluatorLaws, cases
 from ticketkit_plugins.evaluators.corruption import Corruption
 
 FEW: dict[str, Any] = {"kinds": ("fog", "contrast", "gaussian_noise"), "severities": (1, 4)}
+
+
+class TestCorruption(EvaluatorLaws):
+    part = Corruption(**FEW)
+
+
+class TestCorruptionOfPixels(EvaluatorLaws):
+    part = Corruption(**FEW, metric="miou")
+    segmentation = True
 
 
 def data(count: int = 40) -> TensorDataset:

@@ -13,10 +13,24 @@ from torch.utils.data import DataLoader, TensorDataset
 import ticketkit
 from tests.samples import FORMS, save, save_shards, state
 from ticketkit.estimates import EvaluationContext
-from ticketkit.testing import cases
+from ticketkit.testing import EvaluatorLaws, cases
 from ticketkit_plugins.evaluators.cost import Cost
 
 STEADY = ["nonzeros", "parameters", "sparsity", "macs", "effective_macs"]
+
+
+class TestCost(EvaluatorLaws):
+    part = Cost(runs=6)
+    varies = ("latency", "latency_iqr")
+
+    def test_outputs_that_are_not_finite_are_an_evaluation_error(self) -> None:
+        """What the network answers costs the same."""
+
+    def test_labels_that_are_no_class_are_an_evaluation_error(self) -> None:
+        """It looks at no label."""
+
+    def test_outputs_of_too_few_dimensions_are_refused(self) -> None:
+        """What the network answers costs the same."""
 
 
 def measured(model: nn.Module, data: Any, **options: Any) -> Any:

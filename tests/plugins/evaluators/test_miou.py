@@ -12,7 +12,14 @@ from sklearn.metrics import jaccard_score
 from torchmetrics.classification import MulticlassJaccardIndex
 
 import ticketkit
+from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.miou import MeanIoU
+
+
+class TestMeanIoU(EvaluatorLaws):
+    part = MeanIoU()
+    segmentation = True
+
 
 LAW = settings(deadline=None, max_examples=50)
 
