@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
     from ticketkit.evaluation import evaluate
     from ticketkit.extras import import_extra
+    from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
     from ticketkit.guards import check_predictions
     from ticketkit.heads import replace_head
@@ -158,6 +159,7 @@ _HOMES = {
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
     "fit": "training",
+    "frechet_distance": "frechet",
     "hookimpl": "hookspecs",
     "image_folders": "imagefolders",
     "import_extra": "extras",
@@ -250,6 +252,7 @@ __all__ = [
     "draw_glyphs",
     "evaluate",
     "fit",
+    "frechet_distance",
     "hookimpl",
     "image_folders",
     "import_extra",

@@ -137,10 +137,11 @@ class Network:
         )
 
 
+Chosen = Inception | Network
 _KINDS = {kind.name: kind for kind in (Inception, Network)}
 
 
-def extractor_of(spec: str) -> Inception | Network:
+def extractor_of(spec: str) -> Chosen:
     """What `inception:path=FILE` or `network:path=FILE` means; a `UsageError` for anything else."""
     name, _, options = spec.partition(":")
     if name not in _KINDS:
@@ -148,11 +149,11 @@ def extractor_of(spec: str) -> Inception | Network:
             f"unknown extractor {printable(name)!r}; choose from {', '.join(_KINDS)}"
             f"{near(name, _KINDS)}"
         )
-    made: Inception | Network = configured(_KINDS[name], options, spec)
+    made: Chosen = configured(_KINDS[name], options, spec)
     return made
 
 
-def spec_of_extractor(extractor: Inception | Network) -> str:
+def spec_of_extractor(extractor: Chosen) -> str:
     """The spec with every option written out."""
     return f"{extractor.name}:{written(extractor)}"
 

@@ -154,6 +154,10 @@ LAYERS = [
     "viewing",
     "drawrun",
     "downstream",
+    "frechet",
+    "extractors",
+    "advice",
+    "domaingap",
 ]
 
 

@@ -31,6 +31,7 @@ _COMMANDS = (
     "import",
     "pretrain",
     "transfer",
+    "gap",
     "parts",
     "plugins",
 )
