@@ -64,18 +64,9 @@ class Gap:
 class _Side:
     """The source or the task, and what was found of it."""
 
-    part: Task
-    data: Data
-    splits: Splits
-    """What of the data is looked at."""
+    name: str
+    document: dict[str, Any]
     moments: Moments
-
-    def document(self) -> dict[str, Any]:
-        from ticketkit.experiments import of_the_data
-
-        used = {name: len(data) for name, data in self.splits.items()}  # type: ignore[arg-type]
-        data = of_the_data(self.data)
-        return {"spec": spec_of(self.part), "n": self.moments.n, "used": used, "data": data}
 
 
 def gap(request: Gap) -> dict[str, Any]:
@@ -97,17 +88,25 @@ def gap(request: Gap) -> dict[str, Any]:
     network = ready(opened.network, device)
     near = _side(network, source, ours, {"train": sample_of(ours.train, request.count)})
     far = _side(network, task, theirs, {"train": theirs.train, "test": theirs.test})
+    sides = near, far
     value = distance(near.moments, far.moments)
     return {
         "schema": "ticketkit.gap/1",
         "distance": value,
-        "extractor": {"spec": spec_of_extractor(chosen), **_told(chosen, opened, near)},
-        "source": {**near.document(), "count": request.count, "seed": 0},
-        "task": far.document(),
-        "advice": advise(value, [*_incomparable(chosen, opened, near, far)]),
+        "extractor": {
+            "spec": spec_of_extractor(chosen),
+            "about": opened.about,
+            "path": str(chosen.place),
+            "sha256": opened.sha256,
+            "features": near.moments.width,
+            "resize": opened.resize,
+        },
+        "source": {**near.document, "count": request.count, "seed": 0},
+        "task": far.document,
+        "advice": advise(value, [*_incomparable(chosen, opened, sides)]),
         "versions": _versions(source, task, chosen),
         "environment": environment(device),
-        "notes": [*_notes(request, near, far)],
+        "notes": [*_notes(request, sides)],
     }
 
 
@@ -132,12 +131,16 @@ def _channels(chosen: Chosen, found: Mapping[str, Data]) -> int:
 
 def _side(network: torch.nn.Module, part: Task, data: Data, splits: Splits) -> _Side:
     """The moments of the features of all pictures in these splits."""
+    from ticketkit.experiments import of_the_data
     from ticketkit.frechet import Moments
     from ticketkit.inference import evaluated
 
-    moments, total = Moments(), sum(map(len, splits.values()))  # type: ignore[arg-type]
+    used = {name: len(found) for name, found in splits.items()}  # type: ignore[arg-type]
+    moments, total = Moments(), sum(used.values())
     if total < 2:
         raise InputError(f"{part.name}: a gap needs two pictures or more, found {total}")
+    # First, as it may find that files are missing.
+    document = {"spec": spec_of(part), "n": total, "used": used, "data": of_the_data(data)}
     with stage(f"features of {part.name}", total, "pictures") as advance, evaluated(network):
         for split, pictures in splits.items():
             try:
@@ -145,7 +148,7 @@ def _side(network: torch.nn.Module, part: Task, data: Data, splits: Splits) -> _
                     moments.update(features)
             except EvaluationError as error:
                 raise EvaluationError(f"{split} of {part.name}: {error}") from None
-    return _Side(part, data, splits, moments)
+    return _Side(part.name, document, moments)
 
 
 def _features(network: torch.nn.Module, data: Dataset, advance: Advance) -> Iterator[torch.Tensor]:
@@ -170,50 +173,39 @@ def _features(network: torch.nn.Module, data: Dataset, advance: Advance) -> Iter
         yield torch.cat(held)
 
 
-def _told(chosen: Chosen, opened: Extractor, near: _Side) -> dict[str, Any]:
-    return {
-        "about": opened.about,
-        "path": str(chosen.place),
-        "sha256": opened.sha256,
-        "features": near.moments.width,
-        "resize": opened.resize,
-    }
-
-
-def _incomparable(chosen: Chosen, opened: Extractor, near: _Side, far: _Side) -> Iterator[str]:
+def _incomparable(chosen: Chosen, opened: Extractor, sides: tuple[_Side, _Side]) -> Iterator[str]:
     """Why the distance is none that may be compared with Table II's."""
+    source = sides[0].name
+    if source != Gap.source:
+        yield f"the table's source is {Gap.source}, this one's {source}"
     if not isinstance(chosen, Inception):
         yield (
             "these are not the features that an FID is of: their scale is their own, so that "
             "distances rank tasks among themselves alone"
         )
-    elif not opened.published:
+        return
+    if not opened.published:
         yield "these are not the weights that FIDs are computed with, by their SHA-256"
-    if near.part.name != Gap.source:
-        yield f"the table's source is {Gap.source}, this one's {near.part.name}"
-    for side in (near, far):
-        if (n := side.moments.n) < _LEAST:
-            yield (
-                f"{side.part.name} has {n:,} pictures, fewer than {_LEAST:,}: the order of "
-                "magnitude alone can be read"
-            )
-
-
-_LEAST = 2048
-"""With fewer pictures than an FID has features its covariance has no full rank."""
-
-
-def _notes(request: Gap, near: _Side, far: _Side) -> Iterator[str]:
-    if near.moments.n < request.count:
+    few = [f"{side.name} has {side.moments.n:,}" for side in sides if side.moments.shortage()]
+    if few:
         yield (
-            f"{near.part.name} has {near.moments.n:,} training pictures, fewer than the "
+            f"{' and '.join(few)} pictures, no more than an FID has features: of the number its "
+            "order of magnitude alone can be read"
+        )
+
+
+def _notes(request: Gap, sides: tuple[_Side, _Side]) -> Iterator[str]:
+    source, usual = sides[0], table_two().pictures
+    if source.moments.n < request.count:
+        yield (
+            f"{source.name} has {source.moments.n:,} training pictures, fewer than the "
             f"{request.count:,} asked for"
         )
-    if request.count != (usual := table_two().pictures):
+    elif request.count != usual:
         yield f"the paper takes {usual:,} pictures of the source: fewer give a larger distance"
-    for side in (near, far):
+    for side in sides:
         if told := side.moments.shortage():
-            yield f"{side.part.name}: {told}"
+            yield f"{side.name}: {told}"
 
 
 def _versions(source: Task, task: Task, chosen: Chosen) -> dict[str, str]:

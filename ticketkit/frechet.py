@@ -76,8 +76,9 @@ def frechet_distance(a: torch.Tensor | Matrix, b: torch.Tensor | Matrix) -> floa
 
     m are their means and S their covariances, with the divisor N - 1: the squared distance of
     Dowson and Landau (1982), which is the FID (Heusel et al. 2017) where an Inception network made
-    the features. With N <= d there is a warning, as the covariance has no full rank. An `InputError`
-    for fewer than two samples or widths that differ, an `EvaluationError` for what is not finite.
+    the features. With N <= d there is a warning, as the covariance has no full rank. Raises an
+    `InputError` for fewer than two samples or widths that differ, an `EvaluationError` for features
+    that are not finite.
 
     >>> frechet_distance(np.array([[0.0], [2.0]]), np.array([[3.0], [7.0]]))  # 4^2 + 2 + 8 - 2 * 4
     18.0

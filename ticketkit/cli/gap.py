@@ -54,9 +54,8 @@ def command(as_json: bool, quiet: bool, **given: Any) -> None:
 
 def _print(document: dict[str, Any]) -> None:
     source, task, used = (document[name] for name in ("source", "task", "extractor"))
-    advice = document["advice"]
     name = "FID" if used["spec"].startswith("inception") else "Frechet distance"
-    printing.say(f"{name} {document['distance']:.2f} from {_name(source)} to {_name(task)}")
+    printing.say(f"{name} {document['distance']:.5g} from {_name(source)} to {_name(task)}")
     click.echo()
     rows = [
         ("source", source["spec"]),
@@ -68,24 +67,25 @@ def _print(document: dict[str, Any]) -> None:
         ("SHA-256", used["sha256"]),
         ("resize", used["resize"]),
     ]
-    for row in rows:
-        printing.say(f"{row[0]:8}  {row[1]}")
+    for name, told in rows:
+        printing.say(f"{name:8}  {told}")
     click.echo()
-    _print_table(document, advice)
+    _print_table(document)
     click.echo()
-    _print_advice(advice)
+    _print_advice(document["advice"])
     printing.notes(document["notes"])
 
 
-def _print_table(document: dict[str, Any], advice: dict[str, Any]) -> None:
+def _print_table(document: dict[str, Any]) -> None:
     """The paper's tasks by falling FID, and this one's place among them."""
+    advice = document["advice"]
     table = advice["table"]
     printing.say(f"{table['source']} of {table['paper']}")
     rows = [("", p["task"], p["fid"], p["winner"]) for p in table["points"]]
     mark = "this gap" if advice["comparable"] else "this gap: not comparable"
     rows.append((">", _name(document["task"]), document["distance"], mark))
     rows.sort(key=lambda row: -row[2])
-    shown = [(sign, task, f"{fid:.2f}", winner) for sign, task, fid, winner in rows]
+    shown = [(sign, task, f"{fid:.5g}", winner) for sign, task, fid, winner in rows]
     printing.table(("", "task", "FID", "won by"), shown, "  r ")
 
 
