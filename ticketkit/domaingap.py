@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ticketkit.advice import advise, table_two
-from ticketkit.errors import EvaluationError, InputError, UsageError
+from ticketkit.errors import InputError, UsageError
 from ticketkit.extractors import Chosen, Inception, extractor_of, spec_of_extractor
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Task, brings
-from ticketkit.progress import Advance, stage
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from ticketkit.parts import Dataset
 
     Splits = Mapping[str, Dataset]
-
-_BATCH = 64
-_ROWS = 512
-"""How many samples are pooled at once: each time costs some passes over a (d, d) covariance."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,11 @@ class Gap:
             check_downloads(task)
         return source, task, chosen
 
+    def names(self, source: Task, task: Task) -> tuple[str, str]:
+        """What to call both: their names or, where these are one, what was asked for."""
+        same = source.name == task.name
+        return (self.source, self.task) if same else (source.name, task.name)
+
 
 @dataclass(frozen=True)
 class _Side:
@@ -79,16 +79,47 @@ def gap(request: Gap) -> dict[str, Any]:
     from ticketkit.batching import sample_of
     from ticketkit.environment import device_of, environment
     from ticketkit.experiments import ready
-    from ticketkit.frechet import distance
 
     device = device_of(request.device)
     ours, theirs = (_data(each, request) for each in (source, task))
-    channels = _channels(chosen, {source.name: ours, task.name: theirs})
-    opened = chosen.opened(channels)
+    here, there = request.names(source, task)
+    opened = chosen.opened(_channels(chosen, {here: ours, there: theirs}))
     network = ready(opened.network, device)
-    near = _side(network, source, ours, {"train": sample_of(ours.train, request.count)})
-    far = _side(network, task, theirs, {"train": theirs.train, "test": theirs.test})
-    sides = near, far
+    sampled, whole = (
+        sample_of(ours.train, request.count),
+        {"train": theirs.train, "test": theirs.test},
+    )
+    near = _side(network, source, here, ours, {"train": sampled})
+    far = _side(network, task, there, theirs, whole)
+    return {
+        **_document(request, chosen, opened, near, far),
+        "versions": _versions(source, task, chosen),
+        "environment": environment(device),
+        "notes": [*_notes(request, near, far)],
+    }
+
+
+def _side(network: torch.nn.Module, task: Task, name: str, data: Data, splits: Splits) -> _Side:
+    from ticketkit.experiments import of_the_data
+    from ticketkit.featured import moments_of
+
+    # The data's digest first: it may find that files are missing.
+    document = {
+        "spec": spec_of(task),
+        "name": name,
+        "used": {split: len(found) for split, found in splits.items()},  # type: ignore[arg-type]
+        "data": of_the_data(
+            data
+        ),  # before features are made, as it may find that files are missing
+    }
+    return _Side(name, document, moments_of(network, splits, name))
+
+
+def _document(
+    request: Gap, chosen: Chosen, opened: Extractor, near: _Side, far: _Side
+) -> dict[str, Any]:
+    from ticketkit.frechet import distance
+
     value = distance(near.moments, far.moments)
     return {
         "schema": "ticketkit.gap/1",
@@ -101,12 +132,9 @@ def gap(request: Gap) -> dict[str, Any]:
             "features": near.moments.width,
             "resize": opened.resize,
         },
-        "source": {**near.document, "count": request.count, "seed": 0},
-        "task": far.document,
-        "advice": advise(value, [*_incomparable(chosen, opened, sides)]),
-        "versions": _versions(source, task, chosen),
-        "environment": environment(device),
-        "notes": [*_notes(request, sides)],
+        "source": {**near.document, "n": near.moments.n, "count": request.count, "seed": 0},
+        "task": {**far.document, "n": far.moments.n},
+        "advice": advise(value, [*_incomparable(chosen, opened, near, far)]),
     }
 
 
@@ -129,55 +157,10 @@ def _channels(chosen: Chosen, found: Mapping[str, Data]) -> int:
     return taken
 
 
-def _side(network: torch.nn.Module, part: Task, data: Data, splits: Splits) -> _Side:
-    """The moments of the features of all pictures in these splits."""
-    from ticketkit.experiments import of_the_data
-    from ticketkit.frechet import Moments
-    from ticketkit.inference import evaluated
-
-    used = {name: len(found) for name, found in splits.items()}  # type: ignore[arg-type]
-    moments, total = Moments(), sum(used.values())
-    if total < 2:
-        raise InputError(f"{part.name}: a gap needs two pictures or more, found {total}")
-    # First, as it may find that files are missing.
-    document = {"spec": spec_of(part), "n": total, "used": used, "data": of_the_data(data)}
-    with stage(f"features of {part.name}", total, "pictures") as advance, evaluated(network):
-        for split, pictures in splits.items():
-            try:
-                for features in _features(network, pictures, advance):
-                    moments.update(features)
-            except EvaluationError as error:
-                raise EvaluationError(f"{split} of {part.name}: {error}") from None
-    return _Side(part.name, document, moments)
-
-
-def _features(network: torch.nn.Module, data: Dataset, advance: Advance) -> Iterator[torch.Tensor]:
-    """Features (n, d) on the CPU, of `_ROWS` pictures at a time or a little more."""
-    import torch
-
-    from ticketkit.batching import batches_of
-    from ticketkit.guards import check_finite
-    from ticketkit.inference import forward
-
-    first, held = 0, []
-    for inputs, _ in batches_of(data, _BATCH):
-        found = forward(network, inputs, first).cpu()
-        check_finite(found, first)
-        held.append(found)
-        first += len(inputs)
-        advance(len(inputs))
-        if sum(map(len, held)) >= _ROWS:
-            yield torch.cat(held)
-            held = []
-    if held:
-        yield torch.cat(held)
-
-
-def _incomparable(chosen: Chosen, opened: Extractor, sides: tuple[_Side, _Side]) -> Iterator[str]:
+def _incomparable(chosen: Chosen, opened: Extractor, near: _Side, far: _Side) -> Iterator[str]:
     """Why the distance is none that may be compared with Table II's."""
-    source = sides[0].name
-    if source != Gap.source:
-        yield f"the table's source is {Gap.source}, this one's {source}"
+    if near.name != Gap.source:
+        yield f"the table's source is {Gap.source}, this one's {near.name}"
     if not isinstance(chosen, Inception):
         yield (
             "these are not the features that an FID is of: their scale is their own, so that "
@@ -186,7 +169,7 @@ def _incomparable(chosen: Chosen, opened: Extractor, sides: tuple[_Side, _Side])
         return
     if not opened.published:
         yield "these are not the weights that FIDs are computed with, by their SHA-256"
-    few = [f"{side.name} has {side.moments.n:,}" for side in sides if side.moments.shortage()]
+    few = [f"{s.name} has {s.moments.n:,}" for s in (near, far) if s.moments.shortage()]
     if few:
         yield (
             f"{' and '.join(few)} pictures, no more than an FID has features: of the number its "
@@ -194,16 +177,16 @@ def _incomparable(chosen: Chosen, opened: Extractor, sides: tuple[_Side, _Side])
         )
 
 
-def _notes(request: Gap, sides: tuple[_Side, _Side]) -> Iterator[str]:
-    source, usual = sides[0], table_two().pictures
-    if source.moments.n < request.count:
+def _notes(request: Gap, near: _Side, far: _Side) -> Iterator[str]:
+    usual = table_two().pictures
+    if near.moments.n < request.count:
         yield (
-            f"{source.name} has {source.moments.n:,} training pictures, fewer than the "
+            f"{near.name} has {near.moments.n:,} training pictures, fewer than the "
             f"{request.count:,} asked for"
         )
     elif request.count != usual:
         yield f"the paper takes {usual:,} pictures of the source: fewer give a larger distance"
-    for side in sides:
+    for side in (near, far):
         if told := side.moments.shortage():
             yield f"{side.name}: {told}"
 

@@ -124,6 +124,11 @@ class Network:
         from ticketkit.opening import network_for
 
         checkpoint = open_checkpoint(self.place)
+        if self.arch is None and checkpoint.pretraining is None:
+            raise UsageError(
+                f"{printable(self.path)} does not tell what network it is of: give it as "
+                "network:path=FILE,arch=ARCH, such as arch=resnet50"
+            )
         found = network_for(checkpoint, self.arch, 2, channels, skip_head=True)
         head = head_of(found.model)
         found.model.set_submodule(head, nn.Identity())

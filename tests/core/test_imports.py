@@ -155,6 +155,7 @@ LAYERS = [
     "drawrun",
     "downstream",
     "frechet",
+    "featured",
     "extractors",
     "advice",
     "domaingap",

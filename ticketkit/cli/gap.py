@@ -55,7 +55,7 @@ def command(as_json: bool, quiet: bool, **given: Any) -> None:
 def _print(document: dict[str, Any]) -> None:
     source, task, used = (document[name] for name in ("source", "task", "extractor"))
     name = "FID" if used["spec"].startswith("inception") else "Frechet distance"
-    printing.say(f"{name} {document['distance']:.5g} from {_name(source)} to {_name(task)}")
+    printing.say(f"{name} {document['distance']:.5g} from {source['name']} to {task['name']}")
     click.echo()
     rows = [
         ("source", source["spec"]),
@@ -83,7 +83,7 @@ def _print_table(document: dict[str, Any]) -> None:
     printing.say(f"{table['source']} of {table['paper']}")
     rows = [("", p["task"], p["fid"], p["winner"]) for p in table["points"]]
     mark = "this gap" if advice["comparable"] else "this gap: not comparable"
-    rows.append((">", _name(document["task"]), document["distance"], mark))
+    rows.append((">", document["task"]["name"], document["distance"], mark))
     rows.sort(key=lambda row: -row[2])
     shown = [(sign, task, f"{fid:.5g}", winner) for sign, task, fid, winner in rows]
     printing.table(("", "task", "FID", "won by"), shown, "  r ")
@@ -115,7 +115,3 @@ def _say(text: str, indent: str = "") -> None:
 
 def _counts(used: dict[str, int]) -> str:
     return " and ".join(f"{count:,} of {name}" for name, count in used.items())
-
-
-def _name(side: dict[str, Any]) -> str:
-    return str(side["spec"]).partition(":")[0]
