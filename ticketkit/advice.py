@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,8 @@ Winner = Literal["robust", "match", "natural"]
 Suggestion = Literal["robust", "either", "unknown"]
 """Natural tickets are never suggested: they won nowhere but among matches and a robust winner."""
 
+SOURCE = "imagenet"
+"""The task over which the table's FIDs are."""
 _RANKS = {"natural": -1, "match": 0, "robust": 1}
 
 
@@ -87,6 +89,34 @@ def advise(fid: float, incomparable: Sequence[str] = ()) -> dict[str, Any]:
         "rank_correlation": table.rank_correlation(),
         "table": asdict(table),
     }
+
+
+def incomparable(
+    *, inception: bool, published: bool, source: str, few: Mapping[str, int]
+) -> list[str]:
+    """Why a distance is none that may be compared with the table's; empty where it may be.
+
+    `inception`: whether features are of the FID's own network, and `published`: with the weights
+    that FIDs are computed with. `few`: how many pictures those have that have too few for it.
+    """
+    found = []
+    if source != SOURCE:
+        found.append(f"the table's source is {SOURCE}, this one's {source}")
+    if not inception:
+        return [
+            *found,
+            "these are not the features that an FID is of: their scale is their own, so that "
+            "distances rank tasks among themselves alone",
+        ]
+    if not published:
+        found.append("these are not the weights that FIDs are computed with, by their SHA-256")
+    if few:
+        counts = " and ".join(f"{name} has {n:,}" for name, n in few.items())
+        found.append(
+            f"{counts} pictures, no more than an FID has features: of the number its order of "
+            "magnitude alone can be read"
+        )
+    return found
 
 
 def _suggestion(fid: float, table: Table) -> tuple[Suggestion, str]:

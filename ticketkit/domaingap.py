@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ticketkit.advice import advise, table_two
+from ticketkit.advice import SOURCE, advise, incomparable, table_two
 from ticketkit.errors import InputError, UsageError
 from ticketkit.extractors import Chosen, Inception, extractor_of, spec_of_extractor
 from ticketkit.options import resolve, spec_of
@@ -29,7 +29,7 @@ class Gap:
     """What `ticketkit gap` was asked for."""
 
     task: str
-    source: str = "imagenet"
+    source: str = SOURCE
     extractor: str = "inception"
     count: int = 8000
     """How many training pictures of the source, the same ones for every task."""
@@ -121,6 +121,12 @@ def _document(
     from ticketkit.frechet import distance
 
     value = distance(near.moments, far.moments)
+    reasons = incomparable(
+        inception=isinstance(chosen, Inception),
+        published=opened.published,
+        source=near.name,
+        few={s.name: s.moments.n for s in (near, far) if s.moments.shortage()},
+    )
     return {
         "schema": "ticketkit.gap/1",
         "distance": value,
@@ -134,7 +140,7 @@ def _document(
         },
         "source": {**near.document, "n": near.moments.n, "count": request.count, "seed": 0},
         "task": {**far.document, "n": far.moments.n},
-        "advice": advise(value, [*_incomparable(chosen, opened, near, far)]),
+        "advice": advise(value, reasons),
     }
 
 
@@ -155,26 +161,6 @@ def _channels(chosen: Chosen, found: Mapping[str, Data]) -> int:
                 f"and those of {name} have {data.shape[0]}"
             )
     return taken
-
-
-def _incomparable(chosen: Chosen, opened: Extractor, near: _Side, far: _Side) -> Iterator[str]:
-    """Why the distance is none that may be compared with Table II's."""
-    if near.name != Gap.source:
-        yield f"the table's source is {Gap.source}, this one's {near.name}"
-    if not isinstance(chosen, Inception):
-        yield (
-            "these are not the features that an FID is of: their scale is their own, so that "
-            "distances rank tasks among themselves alone"
-        )
-        return
-    if not opened.published:
-        yield "these are not the weights that FIDs are computed with, by their SHA-256"
-    few = [f"{s.name} has {s.moments.n:,}" for s in (near, far) if s.moments.shortage()]
-    if few:
-        yield (
-            f"{' and '.join(few)} pictures, no more than an FID has features: of the number its "
-            "order of magnitude alone can be read"
-        )
 
 
 def _notes(request: Gap, near: _Side, far: _Side) -> Iterator[str]:

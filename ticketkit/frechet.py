@@ -83,14 +83,14 @@ def frechet_distance(a: torch.Tensor | Matrix, b: torch.Tensor | Matrix) -> floa
     >>> frechet_distance(np.array([[0.0], [2.0]]), np.array([[3.0], [7.0]]))  # 4^2 + 2 + 8 - 2 * 4
     18.0
     """
-    found = []
-    for features in (a, b):
-        moments = Moments()
+    both = Moments(), Moments()
+    for moments, features in zip(both, (a, b), strict=True):
         moments.update(features)
-        found.append(moments)
+    found = distance(*both)
+    for moments in both:
         if told := moments.shortage():
             warnings.warn(told, stacklevel=2)
-    return distance(*found)
+    return found
 
 
 def distance(a: Moments, b: Moments) -> float:
