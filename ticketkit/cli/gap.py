@@ -49,13 +49,14 @@ def command(as_json: bool, quiet: bool, **given: Any) -> None:
     if as_json:
         printing.json_document(document)
     elif not quiet:
-        _print(document)
+        show(document)
 
 
-def _print(document: dict[str, Any]) -> None:
+def show(document: dict[str, Any]) -> None:
+    """Print a document for people to read."""
     source, task, used = (document[name] for name in ("source", "task", "extractor"))
     name = "FID" if used["spec"].startswith("inception") else "Frechet distance"
-    printing.say(f"{name} {document['distance']:.5g} from {source['name']} to {task['name']}")
+    printing.say(f"{name} {_figure(document['distance'])} from {source['name']} to {task['name']}")
     click.echo()
     rows = [
         ("source", source["spec"]),
@@ -85,7 +86,7 @@ def _print_table(document: dict[str, Any]) -> None:
     mark = "this gap" if advice["comparable"] else "this gap: not comparable"
     rows.append((">", document["task"]["name"], document["distance"], mark))
     rows.sort(key=lambda row: -row[2])
-    shown = [(sign, task, f"{fid:.5g}", winner) for sign, task, fid, winner in rows]
+    shown = [(sign, task, _figure(fid), winner) for sign, task, fid, winner in rows]
     printing.table(("", "task", "FID", "won by"), shown, "  r ")
 
 
@@ -115,3 +116,7 @@ def _say(text: str, indent: str = "") -> None:
 
 def _counts(used: dict[str, int]) -> str:
     return " and ".join(f"{count:,} of {name}" for name, count in used.items())
+
+
+def _figure(distance: float) -> str:
+    return f"{distance:.2f}" if distance >= 1 else f"{distance:.3g}"
