@@ -140,7 +140,7 @@ def _caveats(table: Table) -> list[str]:
         f"The table is {len(table.points)} tasks of one setting: {table.settings}.",
         f"{odd}, won by robust tickets, contradicts the trend that it shows.",
         f"Its rank correlation of FID and winner is {found['kendall_tau']:.2f} (Kendall's tau-b, "
-        f"p = {found['p']:.3f}).",
+        f"p = {found['p']:.3f} by the normal approximation).",
         "An FID comes out larger the fewer pictures there are; how pictures were resized, and "
         "which splits of a task were taken, the paper does not tell.",
     ]

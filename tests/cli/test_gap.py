@@ -115,7 +115,7 @@ def test_a_person_reads_the_place_among_the_papers_tasks(gap: Cli) -> None:
     assert "          200 training pictures, drawn by seed 0" in lines
     assert "          all 1,797 pictures: 1,437 of train and 360 of test" in lines
     assert f"features  64: {ARCH}, what its head fc is given" in lines
-    (head,) = [number for number, line in enumerate(lines) if line.endswith("FID  won by")]
+    (head,) = [number for number, line in enumerate(lines) if line.endswith("FID  winner")]
     table = lines[head + 1 :][:13]
     fids = [float(line.split()[-2 if line[0] == " " else 2]) for line in table]
     assert fids == sorted(fids, reverse=True)

@@ -106,6 +106,6 @@ def test_the_p_value_is_near_that_of_all_orders() -> None:
     assert found["kendall_tau"] == kendalltau([p.fid for p in table.points], ranks).statistic
 
 
-def _concordance(order: np.ndarray) -> float:  # type: ignore[type-arg]
+def _concordance(order: np.ndarray) -> float:
     """Concordant less discordant pairs, for winners by falling FID."""
     return float(np.triu(np.sign(order[:, None] - order[None])).sum())

@@ -87,7 +87,7 @@ def _print_table(document: dict[str, Any]) -> None:
     rows.append((">", document["task"]["name"], document["distance"], mark))
     rows.sort(key=lambda row: -row[2])
     shown = [(sign, task, _figure(fid), winner) for sign, task, fid, winner in rows]
-    printing.table(("", "task", "FID", "won by"), shown, "  r ")
+    printing.table(("", "task", "FID", "winner"), shown, "  r ")
 
 
 def _print_advice(advice: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ def _print_advice(advice: dict[str, Any]) -> None:
         for reason in advice["reasons"]:
             _say(f"- {reason}.", "  ")
     click.echo()
-    _say("How far to trust it:")
+    _say("How far to trust the table:")
     for caveat in advice["caveats"]:
         _say(f"- {caveat}", "  ")
 
