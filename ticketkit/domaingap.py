@@ -85,12 +85,9 @@ def gap(request: Gap) -> dict[str, Any]:
     here, there = request.names(source, task)
     opened = chosen.opened(_channels(chosen, {here: ours, there: theirs}))
     network = ready(opened.network, device)
-    sampled, whole = (
-        sample_of(ours.train, request.count),
-        {"train": theirs.train, "test": theirs.test},
-    )
-    near = _side(network, source, here, ours, {"train": sampled})
-    far = _side(network, task, there, theirs, whole)
+    sampled = {"train": sample_of(ours.train, request.count)}
+    near = _side(network, source, here, ours, sampled)
+    far = _side(network, task, there, theirs, {"train": theirs.train, "test": theirs.test})
     return {
         **_document(request, chosen, opened, near, far),
         "versions": _versions(source, task, chosen),
@@ -108,9 +105,7 @@ def _side(network: torch.nn.Module, task: Task, name: str, data: Data, splits: S
         "spec": spec_of(task),
         "name": name,
         "used": {split: len(found) for split, found in splits.items()},  # type: ignore[arg-type]
-        "data": of_the_data(
-            data
-        ),  # before features are made, as it may find that files are missing
+        "data": of_the_data(data),
     }
     return _Side(name, document, moments_of(network, splits, name))
 

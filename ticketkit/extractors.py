@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ticketkit.archive import form_of
-from ticketkit.errors import InputError, MismatchError, UnknownPart, UsageError, near, printable
+from ticketkit.errors import InputError, UnknownPart, UsageError, near, printable
 from ticketkit.extras import import_extra
 from ticketkit.files import check_input
+from ticketkit.inception import PUBLISHED, WEIGHTS, hub_folder, network_of_inception
 from ticketkit.options import configured, written
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-"""What torch-fidelity calls the weights that TensorFlow published, from which FIDs are computed."""
-PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""The SHA-256 of that file."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Inception:
     @property
     def place(self) -> Path:
         """Where the weights are looked for."""
-        return Path(self.path).expanduser() if self.path else _hub_folder() / WEIGHTS
+        return Path(self.path).expanduser() if self.path else hub_folder() / WEIGHTS
 
     def check(self) -> None:
         """Refuse weights that are not there, or no weights, before torch is imported."""
@@ -76,7 +70,7 @@ class Inception:
         """The network, its weights loaded; a `MismatchError` where they are others."""
         from ticketkit.checkpoint import open_checkpoint
 
-        network = _inception(dict(open_checkpoint(self.place)), self.place)
+        network = network_of_inception(open_checkpoint(self.place))
         return Extractor(
             network,
             about="the FID's Inception, its last pooling (pool3)",
@@ -163,48 +157,9 @@ def spec_of_extractor(extractor: Chosen) -> str:
     return f"{extractor.name}:{written(extractor)}"
 
 
-def _hub_folder() -> Path:
-    """The folder of torch.hub, to which torch-fidelity downloads."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
-
-
 def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _inception(weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
-    """torch-fidelity's network, which takes pictures in [0, 1] and returns the features alone.
-
-    It would load its weights by itself, whatever the file runs, or download them: so it is given,
-    in memory, those that were read with care.
-    """
-    import torch
-
-    made = import_extra("torch_fidelity", "fid").FeatureExtractorInceptionV3
-    file = io.BytesIO()
-    torch.save(weights, file)
-    file.seek(0)
-    try:
-        network: nn.Module = made("inception", ["2048"], feature_extractor_weights_path=file)
-    except RuntimeError as error:
-        told = printable(" ".join(str(error).split()), 300)
-        raise MismatchError(
-            f"{printable(str(path))}: not the weights of the FID's Inception: {told}"
-        ) from None
-    network.register_forward_pre_hook(_as_bytes)
-    network.register_forward_hook(_alone)
-    return network
-
-
-def _as_bytes(network: nn.Module, arguments: tuple[Any, ...]) -> torch.Tensor:
-    return (255 * arguments[0]).round().byte()  # type: ignore[no-any-return]
-
-
-def _alone(network: nn.Module, arguments: tuple[Any, ...], features: Any) -> torch.Tensor:
-    return features[0]  # type: ignore[no-any-return]
 
 
 def _resizing(size: int) -> Any:

@@ -15,8 +15,9 @@ from torch_fidelity import FeatureExtractorInceptionV3
 import ticketkit
 from tests.core.inception import save_inception
 from tests.samples import check_message
-from ticketkit.extractors import PUBLISHED, WEIGHTS, Extractor, extractor_of, spec_of_extractor
+from ticketkit.extractors import Extractor, extractor_of, spec_of_extractor
 from ticketkit.files import reserve
+from ticketkit.inception import PUBLISHED, WEIGHTS
 from ticketkit.inference import evaluated, forward
 from ticketkit.linear_probe import extract
 from ticketkit.networks import network_of

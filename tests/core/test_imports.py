@@ -156,6 +156,7 @@ LAYERS = [
     "downstream",
     "frechet",
     "featured",
+    "inception",
     "extractors",
     "advice",
     "domaingap",
