@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
     from ticketkit.evaluation import evaluate, figure_of
     from ticketkit.extras import import_extra
+    from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
     from ticketkit.guards import check_finite, check_predictions
     from ticketkit.heads import replace_head
@@ -172,6 +173,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "figure_of": "evaluation",
     "fit": "training",
+    "frechet_distance": "frechet",
     "hookimpl": "hookspecs",
     "image_folders": "imagefolders",
     "import_extra": "extras",
@@ -276,6 +278,7 @@ __all__ = [
     "evaluate",
     "figure_of",
     "fit",
+    "frechet_distance",
     "hookimpl",
     "image_folders",
     "import_extra",

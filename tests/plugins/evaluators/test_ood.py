@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,10 +79,11 @@ def test_both_scores_are_those_of_the_papers() -> None:
     with torch.no_grad():
         own, other = (model(each).double() for each in (data.tensors[0], (noise + 0.5).clamp(0, 1)))
     truth = [1] * 40 + [0] * 40
-    for kind, score in {
+    scores: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "msp": lambda outputs: outputs.softmax(1).amax(1),
         "energy": lambda outputs: outputs.exp().sum(1).log(),
-    }.items():
+    }
+    for kind, score in scores.items():
         expected = roc_auc_score(truth, torch.cat([score(own), score(other)]))
         assert found[f"noise.{kind}"].value == pytest.approx(expected)
 
