@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import click
 from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
 from ticketkit.cli.options import json_, quiet
-
-_WIDTH = 80
 
 
 @click.command("gap", short_help="How far is a task's data from the source's? FID and advice.")
@@ -98,20 +95,17 @@ def _print_advice(advice: dict[str, Any]) -> None:
     }
     if advice["comparable"]:
         (reason,) = advice["reasons"]
-        _say(f"{words[advice['suggests']]}: {reason}.")
+        printing.say_wrapped(f"{words[advice['suggests']]}: {reason}.")
     else:
-        _say("This number speaks for nothing, as it may not be compared with the table's:")
+        printing.say_wrapped(
+            "This number speaks for nothing, as it may not be compared with the table's:"
+        )
         for reason in advice["reasons"]:
-            _say(f"- {reason}.", "  ")
+            printing.say_wrapped(f"- {reason}.", "  ")
     click.echo()
-    _say("How far to trust the table:")
+    printing.say_wrapped("How far to trust the table:")
     for caveat in advice["caveats"]:
-        _say(f"- {caveat}", "  ")
-
-
-def _say(text: str, indent: str = "") -> None:
-    for line in textwrap.wrap(text, _WIDTH, subsequent_indent=indent):
-        printing.say(line)
+        printing.say_wrapped(f"- {caveat}", "  ")
 
 
 def _counts(used: dict[str, int]) -> str:
