@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ticketkit.corruptions import CORRUPTIONS, check_corruption, corrupt
     from ticketkit.costs import count_macs, count_weights, time_forward
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
+    from ticketkit.datasets import data_of
     from ticketkit.downloads import download_set
     from ticketkit.downstream import transfer
     from ticketkit.drawing import draw
@@ -47,8 +48,9 @@ if TYPE_CHECKING:
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
     from ticketkit.evaluation import evaluate, figure_of
     from ticketkit.extras import import_extra
+    from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
-    from ticketkit.guards import check_predictions
+    from ticketkit.guards import check_finite, check_predictions
     from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
-    from ticketkit.statistics import bootstrap, mean_interval, median_interval, wilson
+    from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
     from ticketkit.training import fit
@@ -149,11 +151,13 @@ _HOMES = {
     "attack": "attacks",
     "attacked": "attacking",
     "batches_of": "batching",
+    "auc_interval": "statistics",
     "bootstrap": "statistics",
     "cached_splits": "caching",
     "catalogue": "registry",
     "check_classes": "datafiles",
     "check_corruption": "corruptions",
+    "check_finite": "guards",
     "check_pixels": "attacks",
     "check_predictions": "guards",
     "check_whole": "ranges",
@@ -162,12 +166,14 @@ _HOMES = {
     "corrupt": "corruptions",
     "count_macs": "costs",
     "count_weights": "costs",
+    "data_of": "datasets",
     "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
     "figure_of": "evaluation",
     "fit": "training",
+    "frechet_distance": "frechet",
     "hookimpl": "hookspecs",
     "image_folders": "imagefolders",
     "import_extra": "extras",
@@ -249,12 +255,14 @@ __all__ = [
     "WeightsError",
     "attack",
     "attacked",
+    "auc_interval",
     "batches_of",
     "bootstrap",
     "cached_splits",
     "catalogue",
     "check_classes",
     "check_corruption",
+    "check_finite",
     "check_pixels",
     "check_predictions",
     "check_whole",
@@ -263,12 +271,14 @@ __all__ = [
     "corrupt",
     "count_macs",
     "count_weights",
+    "data_of",
     "download_set",
     "draw",
     "draw_glyphs",
     "evaluate",
     "figure_of",
     "fit",
+    "frechet_distance",
     "hookimpl",
     "image_folders",
     "import_extra",

@@ -173,6 +173,12 @@ LAYERS = [
     "weather",
     "distortions",
     "corruptions",
+    "frechet",
+    "featured",
+    "inception",
+    "extractors",
+    "advice",
+    "domaingap",
 ]
 
 

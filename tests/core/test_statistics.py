@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ticketkit
 from ticketkit.errors import UsageError
-from ticketkit.statistics import bootstrap, mean_interval, median_interval, wilson
+from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
 
 LEVELS = st.floats(0.01, 0.9999)
 
@@ -112,3 +112,34 @@ def test_six_values_are_the_fewest_that_have_an_interval_of_their_median() -> No
     assert median_interval([3.0, 1, 2, 6, 5, 4]) == (1, 6)
     with pytest.raises(ticketkit.UsageError, match=r"at 0\.95 needs more values, found 5"):
         median_interval([1.0, 2, 3, 4, 5])
+
+
+@given(st.floats(0, 1), st.integers(1, 500), st.integers(1, 500))
+def test_the_interval_of_an_area_solves_newcombes_equation(auc: float, n: int, m: int) -> None:
+    low, high = auc_interval(auc, n, m)
+    assert 0 <= low <= auc <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        half = (n + m) / 2 - 1
+        variance = end * (1 - end) / (n * m)
+        variance *= 1 + half * (1 - end) / (2 - end) + half * end / (1 + end)
+        assert (auc - end) ** 2 == pytest.approx(1.959964**2 * variance, abs=1e-6)
+    assert auc_interval(1 - auc, m, n) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m", "shift"), [(40, 40, 1.0), (60, 25, 2.0)])
+def test_the_interval_of_an_area_covers_it_in_95_of_100_cases(n: int, m: int, shift: float) -> None:
+    lots = np.random.default_rng(0)
+    truth, covered = scipy.stats.norm.cdf(shift / 2**0.5), 0
+    for _ in range(400):
+        ranks = scipy.stats.rankdata([*(lots.normal(size=n) + shift), *lots.normal(size=m)])
+        low, high = auc_interval((ranks[:n].sum() - n * (n + 1) / 2) / (n * m), n, m)
+        covered += low <= truth <= high
+    assert covered >= 0.93 * 400
+
+
+def test_sets_that_are_apart_altogether_leave_doubt() -> None:
+    low, high = auc_interval(1.0, 20, 20)
+    assert high == 1 > low > 0.8
+    for wrong in ((0.5, 0, 3), (0.5, 3, 0), (1.5, 3, 3)):
+        with pytest.raises(UsageError, match="expected an area of 0 to 1 of both sets"):
+            auc_interval(*wrong)

@@ -33,6 +33,7 @@ _COMMANDS = (
     "transfer",
     "evaluate",
     "compare",
+    "gap",
     "parts",
     "plugins",
 )

@@ -22,10 +22,12 @@ def say(text: str = "") -> None:
     click.echo(printable(text, 10_000))
 
 
-def say_wrapped(text: str) -> None:
-    """Print words in lines of at most 80 characters; a spec is never broken."""
-    shown = printable(text, 10_000)
-    for line in textwrap.wrap(shown, 80, break_long_words=False, break_on_hyphens=False):
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Print words in lines of at most 80 characters, the later ones indented; no spec is broken."""
+    wrapper = textwrap.TextWrapper(
+        80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    for line in wrapper.wrap(printable(text, 10_000)):
         click.echo(line)
 
 
