@@ -84,23 +84,6 @@ def runnable() -> Runnable:
         return Runnable(layers)
 
 
-def answering(images: torch.Tensor) -> Runnable:
-    """`runnable`, fitted to these pictures in so far as it answers with several classes.
-
-    The normalisation has their statistics; scores have mean 0 and deviation 1 on them.
-    """
-    model = runnable().eval()
-    norm, linear = model["norm"], model["linear"]
-    with torch.no_grad():
-        found = model["conv"](images)
-        norm.running_mean.copy_(found.mean((0, 2, 3)))
-        norm.running_var.copy_(found.var((0, 2, 3)))
-        scores = model(images)
-        linear.bias.sub_(scores.mean(0)).div_(scores.std(0))
-        linear.weight.div_(scores.std(0)[:, None])
-    return model
-
-
 def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Pictures and classes for `runnable`, in two batches, the same each time."""
     generator = torch.Generator().manual_seed(1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +12,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import ticketkit
-from ticketkit.testing import cases
+from ticketkit.testing import answers, cases
 from ticketkit.testing.laws import PartLaws, promise
 
 _ROUNDING = 1e-4
@@ -131,7 +129,7 @@ class EvaluatorLaws(PartLaws):
     def test_outputs_that_are_not_finite_are_an_evaluation_error(self) -> None:
         """NaN and infinite outputs, be it of one sample, are never counted as an answer."""
         for bad in (math.nan, math.inf):
-            model = _Spoilt(self._network(), partial(_last_times, factor=bad))
+            model = answers.last_times(self._network(), bad)
             self._promise_refused(f"an output of {bad}", model)
 
     def test_labels_that_are_no_class_are_an_evaluation_error(self) -> None:
@@ -145,7 +143,7 @@ class EvaluatorLaws(PartLaws):
     def test_outputs_of_too_few_dimensions_are_refused(self) -> None:
         """Outputs that are not (batch, classes, ...) are an error of ticketkit's kinds."""
         for dimensions in range(1, 4 if self.segmentation else 2):
-            model = _Spoilt(self._network(), partial(_flatter, dimensions=dimensions))
+            model = answers.flattened(self._network(), dimensions)
             self._promise_refused(
                 f"outputs of {dimensions} dimensions", model, kind=ticketkit.TicketkitError
             )
@@ -153,7 +151,7 @@ class EvaluatorLaws(PartLaws):
     def _network(self) -> nn.Module:
         if self.segmentation:
             return cases.segmenting()
-        return cases.answering(cases.pictures(_COUNT, _SIDE)[0])
+        return answers.varied(cases.pictures(_COUNT, _SIDE)[0])
 
     def _data(self) -> TensorDataset:
         made = cases.maps if self.segmentation else cases.pictures
@@ -205,27 +203,6 @@ class EvaluatorLaws(PartLaws):
         for name in set(found) - set(self.varies):
             one, other = found[name], expected[name]
             promise(_alike(one, other, tolerance), f"{when}, {name} is {one}, where it was {other}")
-
-
-class _Spoilt(nn.Module):
-    """A network whose outputs are changed."""
-
-    def __init__(self, model: nn.Module, spoil: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.model, self.spoil = model, spoil
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.spoil(self.model(pictures))
-
-
-def _last_times(outputs: torch.Tensor, factor: float) -> torch.Tensor:
-    return torch.cat([outputs[:-1], outputs[-1:] * factor])
-
-
-def _flatter(outputs: torch.Tensor, dimensions: int) -> torch.Tensor:
-    while outputs.dim() > dimensions:
-        outputs = outputs[..., 0]
-    return outputs
 
 
 def _heads(figures: ticketkit.Figures) -> list[tuple[str, str, str]]:

@@ -15,9 +15,14 @@ from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 import ticketkit
+from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.calibration import Calibration
 
 LAW = settings(deadline=None, max_examples=30)
+
+
+class TestCalibration(EvaluatorLaws):
+    part = Calibration()
 
 
 def measured(

@@ -16,9 +16,14 @@ from torch.utils.data import TensorDataset
 from torchmetrics.functional.classification import binary_auroc
 
 import ticketkit
+from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.ood import OutOfDistribution, _area
 
 LAW = settings(deadline=None, max_examples=50)
+
+
+class TestOutOfDistribution(EvaluatorLaws):
+    part = OutOfDistribution()
 
 
 class Sure(nn.Module):
