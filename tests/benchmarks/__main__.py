@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, hold, learn, rounds, startup, stream
+from tests.benchmarks import attack, draw, encode, evaluate, hold, learn, rounds, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -39,6 +39,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,
     "G1": startup.answer_rows,
+    "F2": evaluate.outputs_rows,
 }
 
 
