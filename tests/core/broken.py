@@ -823,6 +823,13 @@ class Crosses(Alters):
         return dataclasses.replace(figure, low=1.0, high=0.0)
 
 
+class OfTorch(Alters):
+    """Leaves a tensor where a number is due."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=torch.tensor(figure.value))  # type: ignore[arg-type]
+
+
 class OfNoUnit(Alters):
     """Takes None for no unit."""
 

@@ -32,18 +32,19 @@ class EvaluatorLaws(PartLaws):
     varies: ClassVar[tuple[str, ...]] = ()
 
     def test_its_figures_are_finite_estimates_by_name(self) -> None:
-        """Each has a finite value, of one sample or more, a low that is no higher than its high,
-        or neither, a unit in words or "", and is better where it is higher, or lower."""
+        """Each has finite numbers, its low, if it has one, no higher than its high; is of one
+        sample or more; has a unit, a text; and is better where it is higher, or lower."""
         found: Any = self._figures()
         for name, each in found.items():
+            given = [end for end in (each.low, each.high) if end is not None]
+            numbers = [each.value, *given]
+            promise(
+                all(isinstance(n, int | float) and math.isfinite(n) for n in numbers),
+                f"value, low and high of {name} are finite numbers of Python's, found {numbers}",
+            )
+            promise(given == sorted(given), f"{name} goes from low to high, found {given}")
             whole = type(each.n) is int and each.n >= 1
             promise(whole, f"n of {name} is a whole number from 1 on, found {each.n!r}")
-            ends = (each.low, each.high)
-            promise(
-                ends == (None, None)
-                or (None not in ends and -math.inf < each.low <= each.high < math.inf),
-                f"the interval of {name} goes from low to high, or is None: found {ends}",
-            )
             promise(isinstance(each.unit, str), f"the unit of {name} is a str: {each.unit!r}")
             promise(
                 each.better in ("higher", "lower"),
