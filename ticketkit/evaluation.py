@@ -177,6 +177,13 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        if not math.isfinite(estimate.value):
-            raise ValueError(f"{method} returned the value {estimate.value} of {name}")
+        for part in ("value", "low", "high"):
+            number = getattr(estimate, part)
+            if not (_is_finite(number) or (number is None and part != "value")):
+                raise ValueError(f"{method} returned the {part} {number!r} of {name}")
     return dict(found)
+
+
+def _is_finite(number: object) -> bool:
+    """Whether a result file can hold it."""
+    return isinstance(number, int | float) and math.isfinite(number)

@@ -183,6 +183,14 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
             Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
             "compute returned the value nan of a",
         ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.ones(()), 3)}),  # type: ignore[arg-type]
+            r"compute returned the value tensor\(1.\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(1.0, 3, 0.0, torch.inf)}),
+            "compute returned the high inf of a",
+        ),
     ],
 )
 def test_an_evaluator_that_fails_is_named_and_the_network_left_alone(part: Any, told: str) -> None:

@@ -258,7 +258,7 @@ BROKEN = [
     (broken.KnowsOneTask, "it_answers_or_says_what_it_lacks", "raised KeyError: None"),
     (broken.OfNoSample, "its_figures_are_finite_estimates_by_name", "from 1 on, found 0"),
     (broken.Crosses, "its_figures_are_finite_estimates_by_name", "from low to high"),
-    (broken.OfTorch, "its_figures_are_finite_estimates_by_name", "numbers of Python's"),
+    (broken.OfTorch, "its_figures_are_finite_estimates_by_name", "value tensor"),
     (broken.OfNoUnit, "its_figures_are_finite_estimates_by_name", "is a str: None"),
     (broken.BetterUp, "its_figures_are_finite_estimates_by_name", "found 'up'"),
     (broken.NamesSamples, "its_figures_have_the_same_names_whatever_the_data", "on other data"),

@@ -37,11 +37,6 @@ class EvaluatorLaws(PartLaws):
         found: Any = self._figures()
         for name, each in found.items():
             given = [end for end in (each.low, each.high) if end is not None]
-            numbers = [each.value, *given]
-            promise(
-                all(isinstance(n, int | float) and math.isfinite(n) for n in numbers),
-                f"value, low and high of {name} are finite numbers of Python's, found {numbers}",
-            )
             promise(given == sorted(given), f"{name} goes from low to high, found {given}")
             whole = type(each.n) is int and each.n >= 1
             promise(whole, f"n of {name} is a whole number from 1 on, found {each.n!r}")
