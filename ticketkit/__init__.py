@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
+    from ticketkit.certification import ABSTAIN, Certificate, Smoothed, check_smoothing
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
@@ -91,10 +92,12 @@ if TYPE_CHECKING:
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
+    "ABSTAIN": "certification",
     "Accumulator": "estimates",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
+    "Certificate": "certification",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -130,6 +133,7 @@ _HOMES = {
     "Schedule": "schedules",
     "Scheme": "parts",
     "StepContext": "parts",
+    "Smoothed": "certification",
     "Stopped": "errors",
     "Strategy": "parts",
     "Task": "parts",
@@ -150,6 +154,7 @@ _HOMES = {
     "check_classes": "datafiles",
     "check_pixels": "attacks",
     "check_predictions": "guards",
+    "check_smoothing": "certification",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
@@ -183,11 +188,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "ABSTAIN",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
     "BlockScheme",
     "Budget",
+    "Certificate",
     "Checkpoint",
     "CheckpointError",
     "Context",
@@ -221,6 +228,7 @@ __all__ = [
     "Round",
     "Schedule",
     "Scheme",
+    "Smoothed",
     "StepContext",
     "Stopped",
     "Strategy",
@@ -242,6 +250,7 @@ __all__ = [
     "check_classes",
     "check_pixels",
     "check_predictions",
+    "check_smoothing",
     "check_whole",
     "cifar_pictures",
     "class_folders",

@@ -154,6 +154,8 @@ LAYERS = [
     "viewing",
     "drawrun",
     "downstream",
+    "pacing",
+    "certification",
 ]
 
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
+from ticketkit_plugins.evaluators.per_class_accuracy import PerClassAccuracy
 from torchmetrics.classification import MulticlassAccuracy
 
 import ticketkit
-from ticketkit_plugins.evaluators.per_class_accuracy import PerClassAccuracy
 
 
 def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 2) -> ticketkit.Estimate:
