@@ -246,9 +246,9 @@ class _Copies:
         """The next ones, (count, ...)."""
         # In portions of one size: the generator gives other numbers in other ones.
         chunks = -(-max(0, count - len(self._left)) // self._chunk)
-        drawn = self._picture.new_empty(chunks * self._chunk, *self._picture.shape)
-        for chunk in drawn.split(self._chunk):
-            chunk.normal_(0, self._sigma, generator=self._generator)
-        pool = torch.cat([self._left, drawn.add_(self._picture)])
+        drawn = self._picture.new_empty(chunks, self._chunk, *self._picture.shape)
+        for portion in drawn:
+            portion.normal_(0, self._sigma, generator=self._generator)
+        pool = torch.cat([self._left, drawn.add_(self._picture).flatten(0, 1)])
         taken, self._left = pool[:count], pool[count:]
         return taken

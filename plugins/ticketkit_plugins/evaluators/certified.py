@@ -83,6 +83,10 @@ def _check(model: torch.nn.Module, sample: Dataset, batch: int) -> None:
     """Refuse labels and outputs without meaning before the work, which may take hours."""
     first = 0
     for outputs, targets in ticketkit.outputs_of(model, sample, batch):
+        if outputs.dim() != 2:
+            raise ticketkit.EvaluationError(
+                f"certified takes outputs (batch, classes), found {tuple(outputs.shape)}"
+            )
         ticketkit.check_predictions(outputs, targets, first=first)
         first += len(outputs)
 
