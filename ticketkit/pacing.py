@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-_FIRST, _TRIES, _SLOWER = 4, 3, 1.2
+from statistics import median
+
+_FIRST, _TRIES, _SLOWER = 4, 6, 1.2
 
 
 class Pace:
-    """Sizes double from 4 up to `most`, each tried three times, until they are clearly slower.
+    """Sizes 4, 8, 16, ... up to `most` are tried in turn; then the fastest one stays.
 
-    On a CPU the fastest batch is one whose activations stay in its cache, on a GPU a large one. No
-    trial is lost work: each is a batch that has to be computed anyway.
+    On a CPU that is one whose activations stay in its cache, on a GPU a large one. No trial is lost
+    work: each is a batch that has to be computed anyway. In turn, for a machine has better and
+    worse moments; a larger size joins as long as the largest one is not clearly slower.
     """
 
     def __init__(self, most: int) -> None:
-        self.size = min(_FIRST, most)
-        """How many samples the next batch should have."""
         self._most = most
-        self._settled = False
-        self._tries: dict[int, list[float]] = {}
+        self._tries: dict[int, list[float]] = {min(_FIRST, most): []}
         """Seconds a sample, of each size."""
+        self._turn = list(self._tries)
+        self._settled = False
+
+    @property
+    def size(self) -> int:
+        """How many samples the next batch should have."""
+        return self._turn[0]
 
     def took(self, count: int, seconds: float) -> None:
-        """Hear how long a batch of `count` samples took."""
+        """Hear how long a batch of `count` samples took; another size than `size` tells nothing."""
         if self._settled or count != self.size:
             return
-        tries = self._tries.setdefault(count, [])
-        tries.append(seconds / count)
-        if len(tries) == _TRIES:
-            self._go_on()
+        self._tries[count].append(seconds / count)
+        del self._turn[0]
+        if not self._turn:
+            self._turn = self._next_turn()
 
-    def _go_on(self) -> None:
-        # The quickest of a size's tries: the first one also warms up.
-        times = {size: min(tries) for size, tries in self._tries.items()}
-        best = min(times, key=lambda size: times[size])
-        self._settled = 2 * self.size > self._most or times[self.size] > _SLOWER * times[best]
-        self.size = best if self._settled else 2 * self.size
+    def _next_turn(self) -> list[int]:
+        # Not the mean of a size's tries: the first one also warms up.
+        times = {size: median(tries) for size, tries in self._tries.items()}
+        best, largest = min(times, key=lambda size: times[size]), max(times)
+        if 2 * largest <= self._most and times[largest] <= _SLOWER * times[best]:
+            self._tries[2 * largest] = []
+        elif len(self._tries[largest]) >= _TRIES:
+            self._settled = True
+            return [best]
+        return list(self._tries)

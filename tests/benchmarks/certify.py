@@ -16,29 +16,36 @@ SIGMA = 0.25
 BATCHES = (16, 32, 64)
 """Of the bare forward pass; on one core the fastest is among them."""
 PEER_BATCH = 500
+"""Of the paper's code, as its scripts call it."""
 
 
 def throughput_rows(scale: Scale) -> Iterator[Result]:
     """F1: certified pictures a second, against those of a bare forward pass at its best batch."""
     network = build(scale.trained).eval()
-    count = 8 * scale.batch[0]
+    count = 2 * scale.batch[0]
     picture = torch.rand(scale.batch[1:], generator=torch.Generator().manual_seed(0))
     noisy = picture + SIGMA * torch.randn(count, *picture.shape)
     smoothed = ticketkit.Smoothed(network, SIGMA)
-
-    times = in_turn(
-        min(3, scale.runs),
+    smoothed.certify(picture, n=20 * count)  # which tells it the size of batches
+    ours, *bare = in_turn(
+        scale.runs,
         lambda: smoothed.certify(picture, n0=count // 8, n=count - count // 8),
-        lambda: _in_a_fixed_batch(network, picture, count),
         *(lambda size=size: _forward(network, noisy, size) for size in BATCHES),
     )
-    ours, theirs, *bare = times
     floor = min(bare, key=median)
     what = f"certified samples / forward passes, {scale.trained}"
-    quick, slow = 1e3 * median(floor) / count, 1e3 * median(ours) / count
-    yield Line("F1", what, slow, quick, "ms", ratio(floor, ours), 0.97, at_least=True)
-    peer = f"noise and forward pass at batch {PEER_BATCH}"
-    yield Peer("F1", peer, ratio(floor, theirs), 1e3 * median(theirs) / count, "ms")
+    mine, best = (1e3 * median(times) / count for times in (ours, floor))
+    yield Line("F1", what, mine, best, "ms", ratio(floor, ours), 0.97, at_least=True)
+
+    size = BATCHES[bare.index(floor)]
+    more = noisy.repeat(-(-PEER_BATCH // count), 1, 1, 1)[:PEER_BATCH]
+    theirs, floor = in_turn(
+        min(2, scale.runs),
+        lambda: _in_a_fixed_batch(network, picture, PEER_BATCH),
+        lambda: _forward(network, more, size),
+    )
+    what = f"noise and forward pass at batch {PEER_BATCH}"
+    yield Peer("F1", what, ratio(floor, theirs), 1e3 * median(theirs) / PEER_BATCH, "ms")
 
 
 @torch.no_grad()
@@ -49,7 +56,7 @@ def _forward(network: nn.Module, pictures: torch.Tensor, batch: int) -> None:
 
 @torch.no_grad()
 def _in_a_fixed_batch(network: nn.Module, picture: torch.Tensor, count: int) -> torch.Tensor:
-    """Votes as they are counted first: repeat the picture, add noise, in batches of 500."""
+    """Votes as one counts them at first: repeat the picture, add noise, in large batches."""
     votes = torch.zeros(10, dtype=torch.int64)
     while count:
         size = min(count, PEER_BATCH)

@@ -201,6 +201,18 @@ def test_so_it_is_for_pictures_of_any_size(side: int) -> None:
     assert torch.equal(found[0], found[2])
 
 
+def test_batches_of_large_pictures_are_small() -> None:
+    sizes: list[int] = []
+    model = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten())
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    Smoothed(model, SIGMA).predict(torch.full((1, 2048, 1024), 0.5), n=5)
+    assert sizes == [2, 3]  # no one is left over
+    sizes.clear()
+    Smoothed(model, SIGMA, batch=64).predict(MIDDLE, n=2000)
+    assert sizes[:3] == [4, 4, 8]
+    assert 8 <= max(sizes) <= 65
+
+
 def test_the_noise_is_normal_of_deviation_sigma_and_is_not_clipped() -> None:
     noise = (seen(n=10_000) - 0.5) / SIGMA
     assert noise.shape == (10_000, 1, 2, 2)
