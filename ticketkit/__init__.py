@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
-    from ticketkit.certification import ABSTAIN, Certificate, Smoothed, check_smoothing
+    from ticketkit.certificates import ABSTAIN, Certificate, check_smoothing
+    from ticketkit.certification import Smoothed
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
@@ -92,12 +93,12 @@ if TYPE_CHECKING:
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
-    "ABSTAIN": "certification",
+    "ABSTAIN": "certificates",
     "Accumulator": "estimates",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
-    "Certificate": "certification",
+    "Certificate": "certificates",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -154,7 +155,7 @@ _HOMES = {
     "check_classes": "datafiles",
     "check_pixels": "attacks",
     "check_predictions": "guards",
-    "check_smoothing": "certification",
+    "check_smoothing": "certificates",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",

@@ -29,7 +29,7 @@ def throughput_rows(scale: Scale) -> Iterator[Result]:
     smoothed.certify(picture, n=20 * count)  # which tells it the size of batches
     ours, *bare = in_turn(
         scale.runs,
-        lambda: smoothed.certify(picture, n0=count // 8, n=count - count // 8),
+        lambda: smoothed.certify(picture, n0=count // 4, n=count - count // 4),
         *(lambda size=size: _forward(network, noisy, size) for size in BATCHES),
     )
     floor = min(bare, key=median)

@@ -12,18 +12,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from torch import nn
 
 import ticketkit
 from ticketkit import ABSTAIN, Smoothed
-from ticketkit.certification import certified_radius, fewest_votes
+from ticketkit.certificates import certified_radius, fewest_votes
 from ticketkit.testing import cases
 
 SIGMA = 0.25
 MIDDLE = torch.full((1, 2, 2), 0.5)
 LAW = settings(deadline=None, max_examples=25)
-SIGMAS, ALPHAS = st.floats(0.01, 2), st.floats(1e-9, 0.999)
 MARGINS = st.sampled_from([-0.6, -0.2, -0.01, 0.003, 0.1, 0.25, 0.5])
 
 
@@ -55,55 +53,6 @@ def seen(batch: int | None = None, n: int = 700, **options: Any) -> torch.Tensor
     model = Plane(0.1)
     Smoothed(model, SIGMA, batch=batch).certify(MIDDLE, n0=30, n=n, **options)
     return torch.cat(model.seen)[30:]
-
-
-@pytest.mark.parametrize(
-    ("votes", "n", "sigma", "radius"),
-    [(990, 1000, 0.5, 0.989005), (100, 100, 1.0, 1.500475), (50489, 100_000, 1.0, 0.0)],
-)
-def test_radii_are_those_of_the_papers_code(
-    votes: int, n: int, sigma: float, radius: float
-) -> None:
-    assert certified_radius(votes, n, sigma=sigma, alpha=0.001) == pytest.approx(radius, abs=5e-7)
-
-
-@given(st.integers(1, 2000), st.floats(0, 1), SIGMAS, st.floats(1e-6, 0.49))
-@LAW
-def test_the_bound_is_one_side_of_scipys_exact_interval(
-    n: int, share: float, sigma: float, alpha: float
-) -> None:
-    votes = round(share * n)
-    low = binomtest(votes, n).proportion_ci(1 - 2 * alpha, method="exact").low
-    expected = sigma * NormalDist().inv_cdf(low) if low > 0.5 else 0.0
-    found = certified_radius(votes, n, sigma=sigma, alpha=alpha)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
-
-
-@given(st.integers(1, 10**6), st.floats(0, 1), SIGMAS, ALPHAS)
-@LAW
-def test_the_radius_grows_with_the_votes_and_with_sigma_and_is_finite(
-    n: int, share: float, sigma: float, alpha: float
-) -> None:
-    votes = min(n - 1, int(share * n))
-    fewer = certified_radius(votes, n, sigma=sigma, alpha=alpha)
-    more = certified_radius(votes + 1, n, sigma=sigma, alpha=alpha)
-    wider = certified_radius(votes + 1, n, sigma=2 * sigma, alpha=alpha)
-    assert 0 <= fewer <= more <= wider < math.inf
-    assert wider == pytest.approx(2 * more)
-    assert certified_radius(n, n, sigma=sigma, alpha=1 - 2**-53) < math.inf
-
-
-@given(st.integers(1, 3000), st.floats(0, 1), ALPHAS)
-@LAW
-def test_the_fewest_votes_are_those_at_which_a_radius_is_reached(
-    n: int, radius: float, alpha: float
-) -> None:
-    needed = fewest_votes(radius, n, sigma=SIGMA, alpha=alpha)
-    radii = [certified_radius(v, n, sigma=SIGMA, alpha=alpha) for v in (needed - 1, needed)]
-    if needed <= n:
-        assert radii[1] >= radius
-        assert radii[1] > 0
-    assert radii[0] < radius or radii[0] == 0
 
 
 @pytest.mark.parametrize("margin", [-0.5, -0.1, 0.1, 0.3])
@@ -231,7 +180,7 @@ def test_seed_picture_and_purpose_have_noise_of_their_own() -> None:
     Smoothed(model, SIGMA, seed=1).certify(MIDDLE, n0=50, n=50)
     Smoothed(model, SIGMA).predict(MIDDLE, n=50)
     pictures = torch.cat(model.seen).flatten(1)
-    assert len(pictures.unique(dim=0)) == len(pictures) == 350
+    assert len(set(map(tuple, pictures.tolist()))) == len(pictures) == 350
 
 
 @given(st.integers(0, 99), st.integers(1, 200), st.floats(1e-6, 0.99))
@@ -262,7 +211,8 @@ def test_the_network_is_left_as_it_was(training: bool) -> None:
     first = smoothed.certify(picture, n=200)
     assert cases.snapshot(model) == before
     assert Smoothed(model.eval(), SIGMA).certify(picture, n=200) == first
-    model["linear"].weight.data.fill_(torch.nan)
+    with torch.no_grad():
+        next(model["linear"].parameters()).fill_(torch.nan)
     before = cases.snapshot(model)
     with pytest.raises(ticketkit.EvaluationError, match="sample 7: the network's output is NaN"):
         smoothed.certify(picture, index=7)

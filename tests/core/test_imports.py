@@ -154,6 +154,7 @@ LAYERS = [
     "viewing",
     "drawrun",
     "downstream",
+    "certificates",
     "pacing",
     "certification",
 ]

@@ -71,8 +71,9 @@ def test_figures_are_those_of_its_certificates() -> None:
     model, data = Half(), line()
     found = measured(model, data, seed=3)
     smoothed = ticketkit.Smoothed(model, 0.1, seed=3)
-    made = [smoothed.certify(image, index=i, n=1000) for i, (image, _) in enumerate(data)]
-    right = [c.prediction == int(y) for c, (_, y) in zip(made, data, strict=True)]
+    images, labels = data.tensors
+    made = [smoothed.certify(image, index=i, n=1000) for i, image in enumerate(images)]
+    right = [c.prediction == y for c, y in zip(made, labels.tolist(), strict=True)]
     radii = [c.radius * ok for c, ok in zip(made, right, strict=True)]
     assert found["acr"].value == pytest.approx(sum(radii) / 40)
     assert found["accuracy"].value == sum(right) / 40
@@ -179,7 +180,7 @@ def test_the_highest_radius_is_the_one_that_the_docstring_tells() -> None:
     image = torch.zeros(1, 1, 2)
     part = Certified()
     far = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
-    far[1].bias.data = torch.tensor([100.0, 0.0])  # type: ignore[union-attr]
+    far[1].bias.data = torch.tensor([100.0, 0.0])
     found = ticketkit.Smoothed(far, part.sigma).certify(image, n=part.n, alpha=part.alpha)
     highest = part.sigma * torch.special.ndtri(torch.tensor(part.alpha ** (1 / part.n)).double())
     assert found.radius == pytest.approx(highest.item(), abs=1e-4)
