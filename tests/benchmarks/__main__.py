@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, hold, learn, rounds, startup, stream
+from tests.benchmarks import attack, certify, draw, encode, hold, learn, rounds, startup, stream
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -38,6 +38,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "D1": attack.pgd_rows,
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,
+    "F1": certify.throughput_rows,
     "G1": startup.answer_rows,
 }
 
