@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
+    from ticketkit.certificates import ABSTAIN, Certificate, check_smoothing
+    from ticketkit.certification import Smoothed
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
@@ -96,11 +98,13 @@ if TYPE_CHECKING:
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
+    "ABSTAIN": "certificates",
     "Accumulator": "estimates",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
     "CORRUPTIONS": "corruptions",
+    "Certificate": "certificates",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -136,6 +140,7 @@ _HOMES = {
     "Schedule": "schedules",
     "Scheme": "parts",
     "StepContext": "parts",
+    "Smoothed": "certification",
     "Stopped": "errors",
     "Strategy": "parts",
     "Task": "parts",
@@ -160,6 +165,7 @@ _HOMES = {
     "check_finite": "guards",
     "check_pixels": "attacks",
     "check_predictions": "guards",
+    "check_smoothing": "certificates",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
@@ -201,12 +207,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "ABSTAIN",
     "CORRUPTIONS",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
     "BlockScheme",
     "Budget",
+    "Certificate",
     "Checkpoint",
     "CheckpointError",
     "Context",
@@ -240,6 +248,7 @@ __all__ = [
     "Round",
     "Schedule",
     "Scheme",
+    "Smoothed",
     "StepContext",
     "Stopped",
     "Strategy",
@@ -265,6 +274,7 @@ __all__ = [
     "check_finite",
     "check_pixels",
     "check_predictions",
+    "check_smoothing",
     "check_whole",
     "cifar_pictures",
     "class_folders",

@@ -48,7 +48,11 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
     Pictures in uint8 are divided by 255. `first` is the index of the batch's first sample in the
     pass: errors name the samples by it.
     """
-    where = f"samples {first} to {first + len(inputs) - 1}"
+    return called(model, inputs, f"samples {first} to {first + len(inputs) - 1}")
+
+
+def called(model: torch.nn.Module, inputs: torch.Tensor, where: str) -> torch.Tensor:
+    """The same, where errors name the samples by `where`."""
     try:
         outputs = model(placed(inputs, model))
     except torch.OutOfMemoryError as error:

@@ -160,3 +160,46 @@ loaded = {name.partition(".")[0] for name in sys.modules} & {"torch", "ticketkit
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, capture_output=True)
+
+
+@pytest.mark.slow
+def test_runs_of_the_commands_themselves_are_paired_and_joined(cli: Cli, folder: Path) -> None:
+    network = ("--arch", "resnet10:width=8,stem=small", "--fit", "small:epochs=1", "-q")
+    task, quick = ("--task", "digits:labels=50,size=8"), ("--attack", "steps=1", "-q")
+    for prior, robustifier in (("natural", ()), ("robust", ("--robustifier", "pgd:steps=1"))):
+        for seed in (0, 1):
+            name, runs = f"{prior}-{seed}", Path("runs", prior)
+            source, ticket = f"{name}.safetensors", f"{name}.ticket.safetensors"
+            glyphs = ("--task", "glyphs:count=200,size=8", "--seed", seed, "--attack", "steps=1")
+            run = ("--run", runs / f"pretrain-{seed}", "-o", source)
+            assert cli("pretrain", *glyphs, *network, *robustifier, *run).status == 0
+            draw = ("prune", source, "--sparsity", 0.9, "--no-checkpoint", "-q")
+            assert cli(*draw, "--allow-empty-layers").status == 0
+            moved = ("transfer", ticket, source, *task, *quick, "-o", f"{name}.digits.safetensors")
+            assert cli(*moved, "--run", runs / f"transfer-{seed}").status == 0
+            worth = ("evaluate", f"{name}.digits.safetensors", "-e", "calibration", "-q")
+            assert cli(*worth, "--run", runs / f"evaluate-{seed}").status == 0
+    document = cli("compare", "runs/robust", "runs/natural", "--json").document
+    moved, measured = sorted(
+        document["groups"], key=lambda g: g["settings"]["command"] != "transfer"
+    )
+    assert moved["winners"] == measured["winners"] == ["Robust", "Natural"]
+    for group, evaluators in ((moved, {"accuracy", "adversarial"}), (measured, {"calibration"})):
+        assert group["counts"] == "pretraining seeds"
+        assert {f["evaluator"].partition(":")[0] for f in group["figures"]} == evaluators
+        for figure in group["figures"]:
+            (row,) = figure["sparsities"]
+            assert (row["sparsity"], row["n"], row["verdict"]) == (0.9, 2, "undecided")
+            command = group["settings"]["command"]
+            robust, natural = (
+                [result(side, f"{command}-{seed}", figure) for seed in (0, 1)]
+                for side in ("robust", "natural")
+            )
+            assert row["difference"] == pytest.approx((sum(robust) - sum(natural)) / 2)
+
+
+def result(side: str, run: str, figure: dict[str, str]) -> float:
+    """A figure in the result file of a run."""
+    document = json.loads(Path("runs", side, run, "result/result.json").read_text())
+    value: float = document["results"][figure["evaluator"]][figure["name"]]["value"]
+    return value

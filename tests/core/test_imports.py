@@ -179,6 +179,9 @@ LAYERS = [
     "extractors",
     "advice",
     "domaingap",
+    "certificates",
+    "pacing",
+    "certification",
 ]
 
 
