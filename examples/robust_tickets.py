@@ -55,6 +55,12 @@ def run(*words: str) -> dict[str, Any]:
     return document
 
 
+def measure(results: dict[str, dict[str, Any]], part: str) -> float:
+    """The first figure of the evaluator of this name: results are keyed by specs, with options."""
+    figures = next(found for spec, found in results.items() if spec.partition(":")[0] == part)
+    return float(next(iter(figures.values()))["value"])
+
+
 def pretrained(prior: str, seed: int) -> tuple[Path, dict[str, Any]]:
     """A network that is trained on glyphs: its file, and how good it is at them."""
     path = Path(f"{prior}-{seed}.safetensors")
@@ -93,12 +99,12 @@ for prior in PRIORS:
     under_attack[prior] = {sparsity: [] for sparsity in sparsities}
     for seed in range(asked.seeds):
         path, source = pretrained(prior, seed)
-        clean, robust = source["accuracy"]["value"], source["adversarial_accuracy"]["value"]
+        clean, robust = measure(source, "accuracy"), measure(source, "adversarial")
         print(f"{prior:10} {seed:4} {100 * clean:14.1f} % {100 * robust:11.1f} %", flush=True)
         for sparsity in sparsities:
             found = [transferred(path, sparsity, split) for split in range(asked.splits)]
-            for name, into in ("accuracy", accuracy), ("adversarial_accuracy", under_attack):
-                mean = statistics.mean(each[name]["value"] for each in found)
+            for part, into in ("accuracy", accuracy), ("adversarial", under_attack):
+                mean = statistics.mean(measure(each, part) for each in found)
                 into[prior][sparsity].append(100 * mean)
 
 

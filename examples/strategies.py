@@ -53,6 +53,12 @@ def run(*words: str) -> dict[str, Any]:
     return document
 
 
+def measure(results: dict[str, dict[str, Any]], part: str) -> float:
+    """The first figure of the evaluator of this name: results are keyed by specs, with options."""
+    figures = next(found for spec, found in results.items() if spec.partition(":")[0] == part)
+    return float(next(iter(figures.values()))["value"])
+
+
 def pretrained(prior: str, seed: int) -> Path:
     """The file of a network that is trained on glyphs."""
     path = Path(f"{prior}-{seed}.safetensors")
@@ -136,8 +142,8 @@ for strategy, draw in STRATEGIES.items():
                     words = (str(draw(prior, path, split, number)), str(path))
                     options = ("--task", digits(split), "--mode", asked.mode, "--resume")
                     results = run("transfer", *words, *options)["results"]
-                    clean.append(100 * results["accuracy"]["value"])
-                    adversarial.append(100 * results["adversarial_accuracy"]["value"])
+                    clean.append(100 * measure(results, "accuracy"))
+                    adversarial.append(100 * measure(results, "adversarial"))
                 found[prior][number].append(statistics.mean(clean))
                 attacked[number].append(statistics.mean(adversarial))
         cells = [

@@ -15,6 +15,7 @@ import torch
 from torch.nn.utils import prune
 
 from ticketkit.cli import group
+from ticketkit.registry import catalogue
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,6 +72,13 @@ def test_the_table_of_training_lists_every_option_that_both_commands_have(comman
     assert written <= options
     own = {"--mode", "--prior", "--no-verify", "--checkpoint-key", "--output"}
     assert {option for option in options if option.startswith("--")} - written <= own
+
+
+def test_the_table_of_evaluators_lists_every_one() -> None:
+    table = README[README.index("| evaluator | figures |") :].partition("\n\n")[0]
+    ours = [each for each in catalogue().offers if each.plugin.distribution == "ticketkit"]
+    names = {offer.name for offer in ours if offer.kind == "evaluator"}
+    assert set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) == names
 
 
 def test_the_plugin_in_the_readme_is_the_one_in_the_examples() -> None:

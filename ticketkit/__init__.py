@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ticketkit.attacking import attacked
     from ticketkit.attacks import attack, check_pixels
     from ticketkit.batching import batches_of, sample_of
     from ticketkit.batchnorm import recalibrate
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
+    from ticketkit.certificates import ABSTAIN, Certificate, check_smoothing
+    from ticketkit.certification import Smoothed
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
     from ticketkit.cifar import cifar_pictures
+    from ticketkit.corruptions import CORRUPTIONS, check_corruption, corrupt
+    from ticketkit.costs import count_macs, count_weights, time_forward
     from ticketkit.datafiles import check_classes, labelled, read_lines, read_mat, reading
     from ticketkit.datasets import data_of
     from ticketkit.downloads import download_set
@@ -43,10 +48,11 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
-    from ticketkit.evaluation import evaluate
+    from ticketkit.evaluation import evaluate, figure_of
     from ticketkit.extras import import_extra
+    from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
-    from ticketkit.guards import check_predictions
+    from ticketkit.guards import check_finite, check_predictions
     from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
@@ -85,17 +91,20 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
-    from ticketkit.statistics import bootstrap, mean_interval, wilson
+    from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
     from ticketkit.training import fit
 
 # Where each public name lives. `import ticketkit` loads none of them: torch costs seconds.
 _HOMES = {
+    "ABSTAIN": "certificates",
     "Accumulator": "estimates",
     "Allocation": "parts",
     "BlockScheme": "parts",
     "Budget": "budgets",
+    "CORRUPTIONS": "corruptions",
+    "Certificate": "certificates",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Context": "parts",
@@ -131,6 +140,7 @@ _HOMES = {
     "Schedule": "schedules",
     "Scheme": "parts",
     "StepContext": "parts",
+    "Smoothed": "certification",
     "Stopped": "errors",
     "Strategy": "parts",
     "Task": "parts",
@@ -144,22 +154,32 @@ _HOMES = {
     "UsageError": "errors",
     "WeightsError": "errors",
     "attack": "attacks",
+    "attacked": "attacking",
     "batches_of": "batching",
+    "auc_interval": "statistics",
     "bootstrap": "statistics",
     "cached_splits": "caching",
     "catalogue": "registry",
     "check_classes": "datafiles",
+    "check_corruption": "corruptions",
+    "check_finite": "guards",
     "check_pixels": "attacks",
     "check_predictions": "guards",
+    "check_smoothing": "certificates",
     "check_whole": "ranges",
     "cifar_pictures": "cifar",
     "class_folders": "imagefolders",
+    "corrupt": "corruptions",
+    "count_macs": "costs",
+    "count_weights": "costs",
     "data_of": "datasets",
     "download_set": "downloads",
     "draw": "drawing",
     "draw_glyphs": "glyphs",
     "evaluate": "evaluation",
+    "figure_of": "evaluation",
     "fit": "training",
+    "frechet_distance": "frechet",
     "hookimpl": "hookspecs",
     "image_folders": "imagefolders",
     "import_extra": "extras",
@@ -167,6 +187,7 @@ _HOMES = {
     "load_ticket": "ticket",
     "located": "places",
     "mean_interval": "statistics",
+    "median_interval": "statistics",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
@@ -180,16 +201,20 @@ _HOMES = {
     "sample_of": "batching",
     "spec_of": "options",
     "split_classes": "imagefolders",
+    "time_forward": "costs",
     "transfer": "downstream",
     "wilson": "statistics",
 }
 
 __all__ = [
+    "ABSTAIN",
+    "CORRUPTIONS",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
     "BlockScheme",
     "Budget",
+    "Certificate",
     "Checkpoint",
     "CheckpointError",
     "Context",
@@ -223,6 +248,7 @@ __all__ = [
     "Round",
     "Schedule",
     "Scheme",
+    "Smoothed",
     "StepContext",
     "Stopped",
     "Strategy",
@@ -237,22 +263,32 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "attack",
+    "attacked",
+    "auc_interval",
     "batches_of",
     "bootstrap",
     "cached_splits",
     "catalogue",
     "check_classes",
+    "check_corruption",
+    "check_finite",
     "check_pixels",
     "check_predictions",
+    "check_smoothing",
     "check_whole",
     "cifar_pictures",
     "class_folders",
+    "corrupt",
+    "count_macs",
+    "count_weights",
     "data_of",
     "download_set",
     "draw",
     "draw_glyphs",
     "evaluate",
+    "figure_of",
     "fit",
+    "frechet_distance",
     "hookimpl",
     "image_folders",
     "import_extra",
@@ -260,6 +296,7 @@ __all__ = [
     "load_ticket",
     "located",
     "mean_interval",
+    "median_interval",
     "normalised",
     "open_checkpoint",
     "outputs_of",
@@ -273,6 +310,7 @@ __all__ = [
     "sample_of",
     "spec_of",
     "split_classes",
+    "time_forward",
     "transfer",
     "wilson",
 ]

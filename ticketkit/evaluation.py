@@ -18,6 +18,7 @@ from ticketkit.guards import check_finite
 from ticketkit.inference import evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Evaluator, brings
+from ticketkit.progress import stage
 from ticketkit.stacking import count_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def measured(
     for spec, accumulator in started.items():
         if spec not in alone:
             with blamed(parts[spec]):
-                yield spec, _checked(accumulator.compute(), "compute")
+                figures = _checked(accumulator.compute(), "compute")
+            yield spec, figures
     for spec in alone:
         told = replace(context, gathered=started.get(spec))
         with blamed(parts[spec]), evaluated(model), _as_found(model):
@@ -108,8 +110,8 @@ def _share(
     batch: int,
 ) -> None:
     """One pass over the data, of which each accumulator takes in every batch."""
-    context, first = EvaluationContext(), 0
-    with evaluated(model), context.progress("evaluating", count_of(data)) as advance:
+    first = 0
+    with evaluated(model), stage("evaluating", count_of(data), "pictures") as advance:
         for outputs, targets in outputs_of(model, data, batch):
             check_finite(outputs, first)
             for part, accumulator in started:
@@ -175,6 +177,13 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        if not math.isfinite(estimate.value):
-            raise ValueError(f"{method} returned the value {estimate.value} of {name}")
+        for part in ("value", "low", "high"):
+            number = getattr(estimate, part)
+            if not (_is_finite(number) or (number is None and part != "value")):
+                raise ValueError(f"{method} returned the {part} {number!r} of {name}")
     return dict(found)
+
+
+def _is_finite(number: object) -> bool:
+    """Whether a result file can hold it."""
+    return isinstance(number, int | float) and math.isfinite(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ticketkit.errors import UsageError, printable
+from ticketkit.errors import UsageError
 from ticketkit.files import Output, reserve
 from ticketkit.options import changed, resolve, spec_of, written
 from ticketkit.outputs import check_absent
 from ticketkit.parts import Robustifier, Task
-from ticketkit.tensorfile import json_object
+from ticketkit.resultfile import DOCUMENT, read_result, write_result
 from ticketkit.threats import ThreatModel
 from ticketkit.versions import versions_of
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from ticketkit.stages import Run
 
 RESULT = "result"
-_JSON, WEIGHTS = "result.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 # What a network is attacked with after training, where nothing else is asked: the small setting's
 # (pictures of 16 x 16), and the common one.
 _SMALL_ATTACK = "norm=l2,eps=0.25,steps=10"
@@ -40,14 +39,11 @@ _ATTACK = "norm=linf,eps=8/255,steps=10"
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What `pretrain` and `transfer` are both asked."""
+class OnTask:
+    """What every command is asked that works on the data of a task, in a run."""
 
     task: str
     arch: str | None = None
-    robustifier: str | None = None
-    fit: str = "small"
-    attack: str | None = None
     seed: int = 0
     run: Path | None = None
     """The folder of the run; None for one named by its content."""
@@ -57,8 +53,35 @@ class Experiment:
     download: bool = False
     """Whether data that is not there is fetched."""
     device: str = "auto"
-    workers: int = 0
     force: bool = False
+
+    def check(self) -> None:
+        """Raise a `UsageError` for what is wrong before any data is read."""
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
+        task = resolve("task", self.task)
+        if self.download:
+            from ticketkit.datasets import check_downloads
+
+            check_downloads(cast("Task", task))
+
+    def check_run(self) -> None:
+        """Refuse a folder that no run can begin in, in the leading process."""
+        from ticketkit.distributed import world
+        from ticketkit.runs import check_run
+
+        if self.run is not None and world().leads:
+            check_run(self.run, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class Experiment(OnTask):
+    """What commands that train are asked as well."""
+
+    robustifier: str | None = None
+    fit: str = "small"
+    attack: str | None = None
+    workers: int = 0
 
     def parts(self) -> tuple[Task, Robustifier | None]:
         """The task and the robustifier."""
@@ -72,25 +95,11 @@ class Experiment:
         return changed(usual, self.attack, self.attack) if self.attack else usual
 
     def check(self) -> None:
-        """Raise a `UsageError` for what is wrong before any data is read."""
-        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is a whole number from 0 to 2**63 - 1, found {self.seed!r}")
+        super().check()
         if self.workers < 0:
             raise UsageError(f"workers is a number from 0 on, found {self.workers}")
-        task, _ = self.parts()
-        if self.download:
-            from ticketkit.datasets import check_downloads
-
-            check_downloads(task)
+        self.parts()
         self.threat()
-
-    def check_run(self) -> None:
-        """Refuse a folder that no run can begin in, in the leading process."""
-        from ticketkit.distributed import world
-        from ticketkit.runs import check_run
-
-        if self.run is not None and world().leads:
-            check_run(self.run, resume=self.resume)
 
     def recipe(self, command: str, **others: Any) -> dict[str, Any]:
         """What decides the bits of the run, specs with every option written out."""
@@ -130,7 +139,7 @@ class Experiment:
 
 @contextlib.contextmanager
 def opened(
-    experiment: Experiment,
+    asked: OnTask,
     command: str,
     recipe: Mapping[str, Any],
     device: torch.device,
@@ -143,8 +152,8 @@ def opened(
     if not world.leads:
         yield None
         return
-    path = experiment.run or default_run(command, recipe)
-    with open_run(path, recipe, resume=experiment.resume, environment=environment(device)) as run:
+    path = asked.run or default_run(command, recipe)
+    with open_run(path, recipe, resume=asked.resume, environment=environment(device)) as run:
         yield run
 
 
@@ -199,8 +208,7 @@ def _finished(run: Run) -> dict[str, Any] | None:
     stage = run.newest(RESULT)
     if stage is None:
         return None
-    path = stage.path / _JSON
-    return json_object(printable(str(path)), path.read_bytes())
+    return read_result(stage.path / DOCUMENT)
 
 
 def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
@@ -209,9 +217,7 @@ def _finish(run: Run, outcome: Outcome) -> dict[str, Any]:
     with run.stage(RESULT) as folder:
         with reserve(folder / WEIGHTS) as output:
             save_checkpoint(output, outcome.model.state_dict(), outcome.record)
-        text = json.dumps(outcome.document, indent=2) + "\n"
-        (folder / _JSON).write_text(text, encoding="utf-8")
-    return cast("dict[str, Any]", json.loads(text))  # as it is when it is read again
+        return write_result(folder, outcome.document)
 
 
 def _check_place(place: Output, run: Run, *, done: bool) -> None:
@@ -228,14 +234,14 @@ def _copy_weights(run: Run, place: Output) -> None:
         shutil.copyfileobj(weights, file, 2**24)
 
 
-def data_for(experiment: Experiment, task: Task) -> Data:
+def data_for(asked: OnTask, task: Task) -> Data:
     """The task's data, which the leading process reads first: it may download and convert it."""
     from ticketkit.datasets import data_of
     from ticketkit.distributed import world
     from ticketkit.sharing import in_turn
 
-    download = experiment.download and world().leads
-    return in_turn(lambda: data_of(task, experiment.data, download=download))
+    download = asked.download and world().leads
+    return in_turn(lambda: data_of(task, asked.data, download=download))
 
 
 def ready(model: nn.Module, device: torch.device) -> nn.Module:

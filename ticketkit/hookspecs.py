@@ -208,6 +208,7 @@ def ticketkit_evaluators() -> Iterable[type[Evaluator]]:  # type: ignore[empty-b
             total, n = 0.0, 0
 
             def update(self, outputs, targets):
+                ticketkit.check_predictions(outputs, targets, first=self.n)
                 self.total += outputs.double().softmax(1).amax(1).sum().item()
                 self.n += len(outputs)
 

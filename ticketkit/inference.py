@@ -48,9 +48,13 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
     Pictures in uint8 are divided by 255. `first` is the index of the batch's first sample in the
     pass: errors name the samples by it.
     """
-    where = f"samples {first} to {first + len(inputs) - 1}"
+    return called(model, inputs, f"samples {first} to {first + len(inputs) - 1}")
+
+
+def called(model: torch.nn.Module, inputs: torch.Tensor, where: str) -> torch.Tensor:
+    """The same, where errors name the samples by `where`."""
     try:
-        outputs = model(_placed(inputs, model))
+        outputs = model(placed(inputs, model))
     except torch.OutOfMemoryError as error:
         raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
     except Exception as error:
@@ -62,7 +66,8 @@ def forward(model: torch.nn.Module, inputs: torch.Tensor, first: int) -> torch.T
     return outputs
 
 
-def _placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+def placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    """A batch on the network's device, in its dtype, and in [0, 1] where it is in uint8."""
     tensor = next((t for t in _tensors(model) if t.is_floating_point()), inputs)
     inputs = pixels(inputs.to(tensor.device))
     floats = inputs.is_floating_point() and tensor.is_floating_point()

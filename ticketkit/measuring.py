@@ -1,61 +1,67 @@
-"""What a trained network is measured by: the task's own metric, clean and under attack."""
+"""Measures as result files hold them: each evaluator's figures as plain data, and its warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import Subset
 
-from ticketkit.attacks import attack
-from ticketkit.batching import batches_of
-from ticketkit.evaluation import evaluate
-from ticketkit.parts import Task
-from ticketkit.seeds import order, seed_of
-from ticketkit.stacking import pixels
+from ticketkit.errors import printable
+from ticketkit.estimates import EvaluationContext
+from ticketkit.evaluation import measured, named
+from ticketkit.options import spec_of
+from ticketkit.parts import Evaluator, Task
 from ticketkit.threats import ThreatModel
 
 if TYPE_CHECKING:
-    from ticketkit.parts import Dataset
+    from ticketkit.parts import Batches, Dataset
 
-ATTACKED = 400
+_ATTACKED = 400
 """How many pictures of the test set, the same ones for every network, are attacked."""
-_BATCH = 200
 
 
-def measured(
-    model: torch.nn.Module, data: Dataset, task: Task, threat: ThreatModel, seed: int
-) -> dict[str, Any]:
-    """The task's metric on the test pictures, and on `ATTACKED` of them under attack.
+def evaluators_of(specs: Iterable[str | Evaluator]) -> dict[str, Evaluator]:
+    """The evaluators by their specs, every option written out: each once, in the order asked."""
+    return {spec_of(part): part for _, part in named(specs)}
 
-    Of classifiers both accuracies, as papers seldom say which of them they mean.
+
+def measures(
+    model: torch.nn.Module,
+    data: Dataset | Batches,
+    parts: Mapping[str, Evaluator],
+    context: EvaluationContext,
+) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+    """Of each evaluator, as soon as they are known, its spec, its figures and what it warned of."""
+    found = measured(model, data, parts, context)
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                spec, figures = next(found)
+            except StopIteration:
+                return
+        words = dict.fromkeys(printable(str(each.message), 4000) for each in caught)
+        yield spec, {name: asdict(each) for name, each in figures.items()}, list(words)
+
+
+def of_training(task: Task, threat: ThreatModel) -> dict[str, Evaluator]:
+    """What a trained network is measured by: the task's own metric, clean and under attack.
+
+    Of classifiers all accuracies, as papers seldom say which of them they mean.
     """
-    both = () if task.segmentation else ("accuracy", "per-class-accuracy")
-    clean = evaluate(model, data, list(dict.fromkeys((task.metric, *both))))
-    adversarial = evaluate(model, attacked(model, data, threat, seed), [task.metric])
-    return {
-        **{name: asdict(found) for name, found in clean.items()},
-        f"adversarial_{task.metric}": {
-            **asdict(adversarial[task.metric]),
-            "attack": threat.spec(),
-            "seed": seed,
-        },
+    options = {
+        "norm": threat.norm,
+        "eps": threat.eps,
+        "steps": threat.steps,
+        "step": "none" if threat.step is None else threat.step,
+        "random_start": str(threat.start == "random").lower(),
+        "restarts": threat.restarts,
+        "count": _ATTACKED,
+        "metric": task.metric,
     }
-
-
-def attacked(
-    model: torch.nn.Module, data: Dataset, threat: ThreatModel, seed: int
-) -> Iterator[tuple[torch.Tensor, Any]]:
-    """Batches of `ATTACKED` pictures, each perturbed so as to raise the network's loss.
-
-    The same pictures, in an order of their own as data may be sorted by class, and the same random
-    starts for every network.
-    """
-    device = next(model.parameters()).device
-    chosen = order(0, 0, len(data))[:ATTACKED].tolist()  # type: ignore[arg-type]
-    for number, (inputs, targets) in enumerate(batches_of(Subset(data, chosen), _BATCH)):
-        inputs, targets = pixels(inputs.to(device)), targets.to(device)
-        generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
-        yield attack(model, inputs, targets, threat, generator=generator), targets
+    attack = ",".join(f"{name}={value}" for name, value in options.items())
+    clean = [task.metric.partition(".")[0], *(() if task.segmentation else ("accuracy",))]
+    return evaluators_of([*clean, f"adversarial:{attack}"])

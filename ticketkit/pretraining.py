@@ -109,20 +109,24 @@ class _Pretraining:
 
     def _document(self, fitted: Fitted) -> dict[str, Any]:
         from ticketkit.augmenting import as_evaluated
-        from ticketkit.measuring import measured
+        from ticketkit.estimates import EvaluationContext
+        from ticketkit.measuring import measures, of_training
         from ticketkit.sources import digest_of_tensors
 
         test = as_evaluated(self._data.test, self._schedule)
-        threat, seed = self._request.threat(), self._request.seed
+        asked = self._request
+        context = EvaluationContext(asked.seed, root=asked.data)
+        parts = of_training(self._task, asked.threat())
+        found = list(measures(self._model, test, parts, context))
         return {
             "schema": "ticketkit.pretrain/1",
             "pretraining": asdict(self._record()),
             "data": self._of_data,
             "steps": fitted.steps,
             "loss": fitted.loss,
-            "results": measured(self._model, test, self._task, threat, seed),
+            "results": {spec: figures for spec, figures, _ in found},
             "digest": digest_of_tensors(self._model.state_dict()),
-            "notes": [],
+            "notes": [note for *_, notes in found for note in notes],
         }
 
     def _record(self) -> Pretraining:

@@ -26,9 +26,9 @@ def listening(listener: Listener) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stage(what: str, total: int, unit: str = "B") -> Iterator[Advance]:
-    """A stage of long work of `total` units, bytes or others."""
+    """A stage of long work of `total` units, bytes or others; 0 for an amount nobody knows."""
     listener = _LISTENER.get()
-    if listener is None:
+    if listener is None or not total:
         yield _unheard
         return
     with listener(what, total, unit) as advance:

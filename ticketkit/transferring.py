@@ -173,11 +173,16 @@ class _Transfer:
 
     def _document(self, fitted: Fitted | None) -> dict[str, Any]:
         from ticketkit.augmenting import as_evaluated
-        from ticketkit.measuring import measured
+        from ticketkit.estimates import EvaluationContext
+        from ticketkit.measuring import measures, of_training
+        from ticketkit.sources import digest_of_tensors
 
         told = self._checkpoint.pretraining
         test = as_evaluated(self._data.test, self._schedule)
-        threat, seed = self._request.threat(), self._request.seed
+        asked = self._request
+        context = EvaluationContext(asked.seed, root=asked.data)
+        parts = of_training(self._task, asked.threat())
+        found = list(measures(self._model, test, parts, context))
         return {
             "schema": "ticketkit.transfer/1",
             "ticket": ticket_document(self._ticket),
@@ -187,10 +192,11 @@ class _Transfer:
             "data": self._of_data,
             "steps": fitted and fitted.steps,
             "loss": fitted and fitted.loss,
+            "digest": digest_of_tensors(self._model.state_dict()),
             "removed": self._mask.size - self._mask.kept,
             "revived": self._revived(),
-            "results": measured(self._model, test, self._task, threat, seed),
-            "notes": self._notes,
+            "results": {spec: figures for spec, figures, _ in found},
+            "notes": [*self._notes, *(note for *_, notes in found for note in notes)],
         }
 
     def _revived(self) -> int:

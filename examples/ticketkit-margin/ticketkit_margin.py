@@ -4,25 +4,29 @@ import ticketkit
 
 
 class Margin(ticketkit.Evaluator):
-    """How much likelier the first class is than the second, on average."""
+    """By how much the true class leads: its probability less the highest other one, on average."""
 
     name = "margin"
 
     def start(self):
-        return Margins()
+        return _Leads()
 
 
-class Margins:
+class _Leads:
     def __init__(self):
-        self.all = []
+        self.found = []
 
     def update(self, outputs, targets):
-        first, second = outputs.double().softmax(1).topk(2, dim=1).values.T
-        self.all += (first - second).tolist()
+        ticketkit.check_predictions(outputs, targets, first=len(self.found))
+        own = targets.long()[:, None]
+        shares = outputs.double().softmax(1)
+        leads = shares.gather(1, own) - shares.scatter(1, own, 0.0).amax(1, keepdim=True)
+        self.found += leads.flatten().tolist()
 
     def compute(self):
-        mean, (low, high) = sum(self.all) / len(self.all), ticketkit.mean_interval(self.all)
-        return {"margin": ticketkit.Estimate(mean, len(self.all), low, high)}
+        n = len(self.found)
+        low, high = ticketkit.mean_interval(self.found)
+        return {"margin": ticketkit.Estimate(sum(self.found) / n, n, low, high)}
 
 
 @ticketkit.hookimpl

@@ -17,7 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import attack, draw, encode, evaluate, hold, learn, rounds, startup, stream
+from tests.benchmarks import (
+    attack,
+    certify,
+    draw,
+    encode,
+    evaluate,
+    hold,
+    learn,
+    rounds,
+    startup,
+    stream,
+)
 from tests.benchmarks.measure import Line, Result, table
 from tests.benchmarks.networks import FULL, Scale
 
@@ -38,7 +49,8 @@ ROWS: dict[str, Callable[[Scale], Iterator[Result]]] = {
     "D1": attack.pgd_rows,
     "D2": attack.half_rows,
     "D3": attack.cheap_rows,
-    "F2": evaluate.shared_rows,
+    "F1": certify.throughput_rows,
+    "F2": evaluate.outputs_rows,
     "G1": startup.answer_rows,
 }
 

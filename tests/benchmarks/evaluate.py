@@ -1,59 +1,63 @@
-"""Group F: what measuring costs beside the forward pass that it needs."""
+"""Group F: what a network is worth, measured in one pass, against that pass by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.data import TensorDataset
 
 import ticketkit
 from tests.benchmarks.measure import Result, in_turn, timed
 from tests.benchmarks.networks import Scale, build
-from ticketkit.estimates import EvaluationContext
-from ticketkit.evaluation import measured
-from ticketkit.options import resolve
 
-BATCH = 256
-BATCHES = 8
+_BATCHES = 32
 
 
-def shared_rows(scale: Scale) -> Iterator[Result]:
-    """F2: six figures of outputs alone, and the scores that `ood` takes of its own data."""
-    network = build(scale.trained).eval()
-    count = BATCHES * BATCH * scale.batch[0] // 64
+class Energy(ticketkit.Evaluator):
+    """The mean score of `ood`, without the other pictures that it compares with."""
+
+    name = "energy"
+
+    def start(self) -> ticketkit.Accumulator:
+        return _Energies()
+
+
+EVALUATORS = ("accuracy", "calibration", Energy())
+
+
+def outputs_rows(scale: Scale) -> Iterator[Result]:
+    """F2: all figures that outputs alone tell, against a bare forward pass over the data."""
+    network, (batch, *shape) = build(scale.trained).eval(), scale.batch
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, *scale.batch[1:]), generator=generator).byte()
-    data = ticketkit.Pictures(images, torch.randint(10, (count,), generator=generator))
-    parts: Any = {spec: resolve("evaluator", spec) for spec in ("accuracy", "calibration")}
-    parts["ood"] = _ScoresAlone()
-
-    def bare() -> None:
-        with torch.no_grad():
-            for inputs, _ in ticketkit.batches_of(data, BATCH):
-                network(inputs.float() / 255)
-
-    def ours() -> object:
-        return dict(measured(network, data, parts, EvaluationContext(batch=BATCH)))
-
-    times, floor = in_turn(min(3, scale.runs), ours, bare)
-    yield timed("F2", f"six figures of {count} pictures, {scale.trained}", times, floor, 1.05)
+    images = torch.rand(_BATCHES * batch, *shape, generator=generator)
+    data = TensorDataset(images, torch.randint(10, (len(images),), generator=generator))
+    figures = partial(ticketkit.evaluate, network, data, EVALUATORS, batch=batch)
+    count = sum(map(len, figures().values()))
+    floor, ours = in_turn(min(3, scale.runs), partial(_pass, network, data, batch), figures)
+    what = f"{count} figures of {len(images)} pictures, {scale.trained}; floor: a pass"
+    yield timed("F2", what, ours, floor, 1.05)
 
 
-class _ScoresAlone(ticketkit.Evaluator):
-    """What `ood` does in the shared pass."""
-
-    name = "ood"
-
-    def start(self) -> Any:
-        scores: Any = resolve("evaluator", "ood")
-        return _Counted(scores.start())
+def _pass(network: nn.Module, data: TensorDataset, batch: int) -> None:
+    with torch.no_grad():
+        for inputs, _ in ticketkit.batches_of(data, batch):
+            network(inputs)
 
 
-class _Counted:
-    def __init__(self, scores: Any) -> None:
-        self.update, self._scores = scores.update, scores
+class _Energies:
+    """What `ood` gathers, and its mean."""
+
+    def __init__(self) -> None:
+        part: Any = ticketkit.resolve("evaluator", "ood")
+        self._scores = part.start()
+
+    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self._scores.update(outputs, targets)
 
     def compute(self) -> ticketkit.Figures:
-        mean = torch.cat(self._scores.msp).mean().item()
-        return {"msp": ticketkit.Estimate(mean, self._scores.n)}
+        energies = self._scores.of("energy")
+        return {"energy": ticketkit.Estimate(energies.mean().item(), len(energies))}

@@ -72,6 +72,12 @@ def test_every_row_runs(row: str) -> None:
     assert all(len(text) <= 110 for text in table(results).splitlines())
 
 
+def test_six_figures_of_outputs_are_measured_in_the_pass_that_f2_times() -> None:
+    (result,) = ROWS["F2"](TINY)
+    assert isinstance(result, Line)
+    assert result.what.startswith("6 figures of 64 pictures")
+
+
 def test_the_figures_are_written_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

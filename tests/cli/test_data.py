@@ -1,4 +1,4 @@
-"""`ticketkit transfer` and `pretrain` on real data sets in small."""
+"""`ticketkit transfer`, `pretrain` and `evaluate` on real data sets in small."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Cli, Result
 from tests.plugins.tasks.real_files import WRITERS
 from tests.samples import names
 from ticketkit.cli import main
+from ticketkit.networks import network_of
 
 CROPS = "augment=crop,size=16"
 STEPS = f"small:steps=2,batch=4,{CROPS}"
@@ -65,7 +67,7 @@ def test_a_ticket_is_transferred_to_real_data(
     found = document["data"]
     assert (found["train"]["count"], found["test"]["count"]) == counts
     assert all(found[split]["sha256"] for split in found)
-    assert document["results"]["accuracy"]["n"] == counts[1]
+    assert document["results"]["accuracy"]["top1"]["n"] == counts[1]
     assert document["revived"] == 0
 
 
@@ -156,3 +158,21 @@ def test_a_draw_looks_at_real_data_too(cli: Cli, made: Path) -> None:
     words = ("--criterion", "taylor", "--task", "cifar10", "--data", made / "data")
     done = cli("prune", made / "m.safetensors", "--sparsity", "0.5", *words, "-q")
     assert done.status == 0, done.err
+
+
+def test_photographs_are_measured_in_their_middle_as_they_usually_are(
+    cli: Cli, made: Path, folder: Path
+) -> None:
+    """A file that tells no schedule is measured on crops of 224 pixels; --fit says another size."""
+    bare = network_of("resnet10:width=8", 2, 3)
+    save_file(bare.state_dict(), folder / "bare.safetensors")
+    words = ("evaluate", "bare.safetensors", "--task", "folder:path=mine", "--data", made / "data")
+    whole = cli(*words, "--arch", "resnet10:width=8", "--json").document
+    assert (whole["crop"], whole["results"]["accuracy"]["top1"]["n"]) == (224, 2)
+    small = cli(*words, "--arch", "resnet10:width=8", "--fit", STEPS, "--json").document
+    assert (small["crop"], small["data"]["test"]["count"]) == (16, 2)
+    measures = ("-e", "accuracy", "-e", "calibration", "-e", "cost:runs=6")
+    done = cli(*words, "--arch", "resnet10:width=8", "--fit", STEPS, *measures)
+    assert done.status == 0
+    assert "2 test pictures, their middle 16 pixels" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80

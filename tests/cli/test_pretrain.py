@@ -38,13 +38,17 @@ def pretrain(cli: Cli) -> Cli:
     return run
 
 
+ATTACK, CLEAN = "adversarial.pgd1-l2-0.25", "adversarial.clean"
+
+
 def test_the_checkpoint_tells_what_it_is_and_the_run_holds_the_same(
     pretrain: Cli, folder: Path
 ) -> None:
     done = pretrain("--json", run="r", attack="steps=2")
     assert done.status == 0
     assert names(folder) == ["m.safetensors", "r"]
-    assert names(folder / "r/result") == ["MANIFEST.json", "model.safetensors", "result.json"]
+    held = ["MANIFEST.json", "model.safetensors", "result.csv", "result.json"]
+    assert names(folder / "r/result") == held
     weights = (folder / "m.safetensors").read_bytes()
     assert weights == (folder / "r/result/model.safetensors").read_bytes()
     document = done.document
@@ -76,10 +80,11 @@ def test_results_go_to_standard_output_and_words_to_standard_error(pretrain: Cli
     assert lines[:2] == [NETWORK, "on glyphs:size=8,count=200,seed=0"]
     assert lines[2].startswith("robustifier pgd:norm=linf,eps=")
     assert lines[3] == "200 training and 50 test pictures"
-    measures = ["accuracy", "per-class-accuracy", "adversarial accuracy"]
-    assert [line[:20].strip() for line in lines[6:9]] == measures
+    measures = ["accuracy.top1", "accuracy.top5", "accuracy.per_class", ATTACK, CLEAN]
+    assert [line.split()[0] for line in lines[6:11]] == measures
+    assert lines[11].startswith("adversarial: norm=l2, eps=0.25, steps=1, step=none")
     assert lines[-2:] == ["run r", "wrote m.safetensors"]
-    assert max(len(line) for line in lines if "eps=" not in line) <= 80
+    assert max(len(line) for line in lines if "robustifier" not in line) <= 80
     quiet = pretrain("--resume", "--quiet", robustifier="pgd:steps=1", run="r")
     assert quiet == Result(0, "", "")
 
@@ -197,9 +202,9 @@ def test_a_device_that_is_not_there_is_told_with_what_is(pretrain: Cli) -> None:
 @pytest.mark.parametrize("attack", ["eps=0", "steps=0"])
 def test_under_no_attack_the_accuracy_is_the_clean_one_exactly(attack: str, pretrain: Cli) -> None:
     results = pretrain("--json", attack=attack).document["results"]
-    adversarial = results["adversarial_accuracy"]
-    assert results["accuracy"].items() <= adversarial.items()
-    assert attack in adversarial["attack"].replace("eps=0.0", "eps=0")
+    (spec, attacked), clean = list(results.items())[1], results["accuracy"]["top1"]
+    assert list(attacked.values()) == [clean, clean]
+    assert attack in spec.replace("eps=0.0", "eps=0")
 
 
 # Fault row 39
@@ -302,4 +307,6 @@ def test_names_may_hold_spaces_and_any_letters(pretrain: Cli, folder: Path) -> N
 def test_a_classifier_becomes_a_segmenter_where_the_task_segments(pretrain: Cli) -> None:
     done = pretrain("--json", task="glyph-scenes:count=8", fit="small:epochs=1,batch=4")
     assert done.document["pretraining"]["arch"] == f"fcn_{NETWORK}"
-    assert list(done.document["results"]) == ["miou", "adversarial_miou"]
+    clean, attacked = done.document["results"].values()
+    assert (list(clean), list(attacked)) == (["miou"], ["pgd1-l2-0.25", "clean"])
+    assert clean["miou"] == attacked["clean"]

@@ -61,7 +61,7 @@ def test_the_first_process_alone_writes_and_prints(unbroken: tuple[Path, Rank]) 
     folder, said = unbroken
     assert said.status == 0, said.err
     document = json.loads(said.out)  # one document, of one process
-    assert document["results"]["accuracy"]["n"] > 0
+    assert document["results"]["accuracy"]["top1"]["n"] > 0
     assert [line.split()[0] for line in said.err.splitlines() if line.startswith("epoch")] == [
         "epoch"
     ] * 6

@@ -6,12 +6,12 @@ import dataclasses
 import itertools
 import math
 import random
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 import ticketkit
@@ -767,212 +767,186 @@ class KnowsOneTask(Shelf):
         return ticketkit.PriorChoice({"cifar10": Path("m.pt")}[task], "why not")  # type: ignore[index]
 
 
-class Confidence(ticketkit.Evaluator):
-    """The mean of the highest probability."""
+class Margin(ticketkit.Evaluator):
+    """The mean difference between the two highest outputs."""
 
-    name = "confidence"
+    name = "margin"
 
     def start(self) -> Any:
-        return Confidences(self)
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        """The number, of each sample's."""
-        return torch.stack(found).mean().item()
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        """The figure, of each sample's number."""
-        return ticketkit.Estimate(self.value(found), len(found), unit="share")
+        return Margins()
 
 
-class Confidences:
-    """The highest probability of each sample, where there are pixels the mean of theirs."""
+class Margins:
+    """The differences so far."""
 
-    def __init__(self, part: Confidence) -> None:
-        self.part = part
-        self.found: list[torch.Tensor] = []
+    def __init__(self) -> None:
+        self.found: list[float] = []
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        if outputs.dim() < 2:
-            raise ticketkit.EvaluationError("there are no classes")
-        self.found += outputs.double().softmax(1).amax(1).reshape(len(outputs), -1).mean(1)
+        ticketkit.check_predictions(outputs, targets, first=len(self.found))
+        first, second = outputs.double().topk(2, 1).values.unbind(1)
+        self.found += (first - second).tolist()
 
     def compute(self) -> Any:
-        return {"confidence": self.part.estimate(self.found)}
+        n = len(self.found)
+        return {"margin": ticketkit.Estimate(sum(self.found) / n, n)}
 
 
-class Percent(Confidence):
-    """Of a hundred, not of one."""
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        return 100 * super().value(found)
-
-
-class OneEnd(Confidence):
-    """An interval without an upper end."""
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        return ticketkit.Estimate(0.5, 5, 0.2)
-
-
-class MissesItself(Confidence):
-    """An interval that does not hold the value."""
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        return ticketkit.Estimate(0.5, 5, 0.6, 0.7)
-
-
-class CountsNothing(Confidence):
-    """Says of no sample how many there were."""
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        return ticketkit.Estimate(0.5, 0)
-
-
-class Greater(Confidence):
-    """Another word for higher."""
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        return ticketkit.Estimate(0.5, 5, better="greater")  # type: ignore[arg-type]
-
-
-class Unitless(Confidence):
-    """No unit, where the empty one is due."""
-
-    def estimate(self, found: list[torch.Tensor]) -> ticketkit.Estimate:
-        return ticketkit.Estimate(0.5, 5, unit=None)  # type: ignore[arg-type]
-
-
-class Drifts(Confidence):
-    """Another number each time."""
-
-    count = itertools.count()
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        return 1 / (1 + next(self.count))
-
-
-class Dithers(Confidence):
-    """Adds lots of torch's global generator."""
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        return torch.rand(()).item()
-
-
-class Shakes(Confidence):
-    """Takes a sample by Python's global generator, and uses it for nothing."""
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        random.random()
-        return super().value(found)
-
-
-class LastOne(Confidence):
-    """Tells of the last sample alone."""
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        return found[-1].item()
-
-
-class Deviation(Confidence):
-    """How unlike the samples are: of two or more, which it does not say."""
-
-    def value(self, found: list[torch.Tensor]) -> float:
-        return statistics.stdev(each.item() for each in found)
-
-
-class MeanOfMeans(ticketkit.Evaluator):
-    """The mean over batches, however many samples each has."""
-
-    name = "mean-of-means"
-
-    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
-        found = [o.double().mean() for o, _ in ticketkit.outputs_of(model, data, context.batch)]
-        return {"mean": ticketkit.Estimate(torch.stack(found).mean().item(), 5)}
-
-
-class Sensitivity(ticketkit.Evaluator):
-    """How far outputs move under noise: an evaluator of the network."""
-
-    name = "sensitivity"
-
-    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
-        moved, n = 0.0, 0
-        for inputs, targets in ticketkit.batches_of(data, context.batch):
-            outputs = model(inputs)
-            ticketkit.check_predictions(outputs, targets, first=n, ignored=255)
-            for index, (picture, output) in enumerate(zip(inputs, outputs, strict=True), n):
-                noise = torch.randn(picture.shape, generator=context.generator(index))
-                moved += (model((picture + noise)[None])[0] - output).double().norm().item()
-            n += len(inputs)
-        return self.finished(model, data, moved / n, n)
-
-    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
-        """The figures; other parts do something else here."""
-        return {"distance": ticketkit.Estimate(value, n, better="lower")}
-
-
-class Clocked(Sensitivity):
-    """How long it takes: never the same."""
-
-    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
-        seconds = ticketkit.Estimate(time.perf_counter(), n, unit="s", better="lower")
-        return {**super().finished(model, data, value, n), "seconds": seconds}
-
-
-class Doubled(Sensitivity):
-    """Changes a weight in a way that leaves no trace but the weight."""
-
-    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
-        model["linear"].weight.data.mul_(2)
-        return super().finished(model, data, value, n)
-
-
-class Backwards(Sensitivity):
-    """Leaves gradients behind."""
-
-    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
-        with torch.enable_grad():
-            model(data[0][0][None]).sum().backward()
-        return super().finished(model, data, value, n)
-
-
-class Blackens(Sensitivity):
-    """Works on the caller's own pictures."""
-
-    def finished(self, model: Any, data: Any, value: float, n: int) -> Any:
-        data[0][0].zero_()
-        return super().finished(model, data, value, n)
-
-
-class Nothing(ticketkit.Evaluator):
-    """Measures a set of nothing."""
-
-    name = "nothing"
-
-    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
-        return {"size": ticketkit.Estimate(float(len(data)), 1)}
-
-
-class Unwary(ticketkit.Evaluator):
-    """The share of right answers, whatever the outputs and labels."""
-
-    name = "unwary"
-
-    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
-        right, n = 0, 0
-        for outputs, targets in ticketkit.outputs_of(model, data, context.batch):
-            right += int((outputs.argmax(1) == targets).sum())
-            n += len(outputs)
-        return {"right": ticketkit.Estimate(right / n, n, unit="share")}
-
-
-class Sums(Confidence):
-    """Takes outputs of any shape."""
+class Alters(Margin):
+    """Makes another figure of that of `Margin`: some subclass says which."""
 
     def start(self) -> Any:
-        return _Sum(self)
+        part = self
+
+        class Altered(Margins):
+            def compute(self) -> Any:
+                (figure,) = super().compute().values()
+                return {"margin": part.altered(figure, self.found)}
+
+        return Altered()
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return figure
 
 
-class _Sum(Confidences):
-    def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        self.found += outputs.double().sigmoid().reshape(len(outputs), -1).mean(1)
+class OfNoSample(Alters):
+    """Does not count."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, n=0)
+
+
+class Crosses(Alters):
+    """An interval that ends before it begins."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, low=1.0, high=0.0)
+
+
+class OfTorch(Alters):
+    """Leaves a tensor where a number is due."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=torch.tensor(figure.value))  # type: ignore[arg-type]
+
+
+class OfNoUnit(Alters):
+    """Takes None for no unit."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, unit=None)  # type: ignore[arg-type]
+
+
+class BetterUp(Alters):
+    """Has a word of its own for what is better."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, better="up")  # type: ignore[arg-type]
+
+
+class AddsLots(Alters):
+    """Adds noise."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=figure.value + random.random())
+
+
+class Clock(Alters):
+    """The time, which is another one each time."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=time.perf_counter(), unit="s")
+
+
+class LastAlone(Alters):
+    """The margin of the last sample."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return dataclasses.replace(figure, value=found[-1])
+
+
+class Deviates(Alters):
+    """The sum of squares by one less than the samples, of which there may be but one."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        squares = sum((each - figure.value) ** 2 for each in found)
+        return dataclasses.replace(figure, value=squares / (len(found) - 1))
+
+
+class NamesSamples(Margin):
+    """A figure of each sample, by its margin."""
+
+    def start(self) -> Any:
+        class Named(Margins):
+            def compute(self) -> Any:
+                names = (f"{each:.9f}" for each in self.found)
+                return {name: ticketkit.Estimate(0.0, 1) for name in names}
+
+        return Named()
+
+
+class ByBatch(ticketkit.Evaluator):
+    """The mean over batches of their means."""
+
+    name = "by-batch"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        pairs = list(ticketkit.outputs_of(model, data, context.batch))
+        means = [outputs.amax(1).mean().item() for outputs, _ in pairs]
+        n = sum(len(outputs) for outputs, _ in pairs)
+        return {"margin": ticketkit.Estimate(sum(means) / len(means), n)}
+
+
+class Looks(ticketkit.Evaluator):
+    """Is right where the highest output is that of the label, whatever both are."""
+
+    name = "looks"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        pairs = list(ticketkit.outputs_of(model, data, context.batch))
+        right = sum(int((outputs.argmax(-1) == targets).sum()) for outputs, targets in pairs)
+        n = sum(map(len, (targets for _, targets in pairs)))
+        return {"right": ticketkit.Estimate(right / n, n)}
+
+
+class Forgives(Looks):
+    """Takes nothing for a figure of 0."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        try:
+            return super().evaluate(model, data, context)
+        except ticketkit.EvaluationError:
+            return {"right": ticketkit.Estimate(0.0, 1)}
+
+
+class Prunes(Looks):
+    """Halves a weight where no counter of versions sees it."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        next(model.parameters()).data.mul_(0.5)
+        return super().evaluate(model, data, context)
+
+
+class SeedsNumPy(Looks):
+    """Begins where NumPy begins."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        np.random.seed(context.seed)
+        return super().evaluate(model, data, context)
+
+
+class Blackens(Looks):
+    """Takes the light out of the pictures that it was given."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        for inputs, _ in data if isinstance(data, list) else ():
+            inputs.zero_()
+        return super().evaluate(model, data, context)
+
+
+class ByHand(Looks):
+    """Asks for one picture after the other, as a data set has them."""
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> Any:
+        answers = [model(data[at][0][None]).argmax() == data[at][1] for at in range(len(data))]
+        return {"right": ticketkit.Estimate(sum(map(float, answers)) / len(data), len(data))}

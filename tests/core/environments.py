@@ -34,10 +34,10 @@ class Environment:
         """Run this environment's Python; what it prints."""
         return run(str(self.python), *map(str, arguments), cwd=cwd or self.folder)
 
-    def install(self, what: Path) -> None:
-        """Install a wheel or a source tree plainly, and nothing that it depends on."""
+    def install(self, *what: Path) -> None:
+        """Install wheels or source trees plainly, and nothing that they depend on."""
         options = ["--no-deps", "--no-build-isolation", "--no-index", "--ignore-installed"]
-        self.run("-m", "pip", "install", "--quiet", *options, what)
+        self.run("-m", "pip", "install", "--quiet", *options, *what)
 
     def file_of(self, module: str) -> Path:
         """Where a module is imported from."""

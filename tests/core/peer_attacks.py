@@ -1,7 +1,7 @@
-"""PGD from zero by ticketkit and by two other libraries: `python -m tests.core.peer_attacks PEER`.
+"""PGD and FGSM by ticketkit and by two other libraries: `python -m tests.core.peer_attacks PEER`.
 
-It prints, for each norm, the largest difference of a pixel and the largest move of one. It runs in
-an environment that has the peer.
+It prints, for each attack, the largest difference of a pixel and the largest move of one. It runs
+in an environment that has the peer.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from torch import nn
 import ticketkit
 
 STEPS = 7
-EPS = {"linf": 8 / 255, "l2": 0.5}
+EPS = {"linf": 8 / 255, "l2": 0.5, "fgsm": 8 / 255}
 
 
 def by_torchattacks(norm: str, model: nn.Module, inputs: Any, targets: Any) -> torch.Tensor:
     """Kim 2020, arXiv 2010.01950."""
     import torchattacks
 
+    if norm == "fgsm":
+        single: torch.Tensor = torchattacks.FGSM(model, eps=EPS[norm])(inputs, targets)
+        return single
     kind = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
     options = {"eps": EPS[norm], "alpha": EPS[norm] / 4, "steps": STEPS, "random_start": False}
     found: torch.Tensor = kind(model, **options)(inputs, targets)
@@ -36,6 +39,8 @@ def by_foolbox(norm: str, model: nn.Module, inputs: Any, targets: Any) -> torch.
 
     kind = foolbox.attacks.LinfPGD if norm == "linf" else foolbox.attacks.L2PGD
     made = kind(abs_stepsize=EPS[norm] / 4, steps=STEPS, random_start=False)
+    if norm == "fgsm":
+        made = foolbox.attacks.LinfFastGradientAttack()
     bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     found: torch.Tensor = made.run(bounded, inputs, targets, epsilon=EPS[norm])
     return found
@@ -57,8 +62,10 @@ def main(peer: str) -> None:
     told = {}
     for norm, eps in EPS.items():
         theirs = PEERS[peer](norm, network(), inputs, targets)
-        spec = f"norm={norm},eps={eps},steps={STEPS},step={eps / 4},start=zero"
-        threat = ticketkit.ThreatModel.parse(spec)
+        steps = (
+            "norm=linf,steps=1" if norm == "fgsm" else f"norm={norm},steps={STEPS},step={eps / 4}"
+        )
+        threat = ticketkit.ThreatModel.parse(f"{steps},eps={eps},start=zero")
         ours = ticketkit.attack(network(), inputs, targets, threat)
         told[norm] = [(ours - theirs).abs().max().item(), (ours - inputs).abs().max().item()]
     print(json.dumps(told))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +13,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import ticketkit
-from ticketkit.evaluation import figure_of
-from ticketkit.progress import listening
 from ticketkit.testing import cases
 from ticketkit_plugins.evaluators.accuracy import Accuracy
 
@@ -57,11 +51,9 @@ class _Counter:
             self._update(outputs, targets)
 
     def compute(self) -> Any:
-        return self._compute() if self._compute else count(self.n)
-
-
-def count(n: int) -> ticketkit.Figures:
-    return {"count": ticketkit.Estimate(float(n), n)}
+        if self._compute:
+            return self._compute()
+        return {"n": ticketkit.Estimate(float(self.n), self.n)}
 
 
 def test_accuracy_is_the_share_of_pictures_that_a_loop_gets_right() -> None:
@@ -98,7 +90,7 @@ def test_evaluators_share_one_pass_and_are_found_by_their_specs() -> None:
     model.register_forward_hook(lambda *_: passes.append(1))
     found = evaluate(model, TensorDataset(*pictures()), "accuracy", Counting(), batch=8)
     assert list(found) == ["accuracy", f"{__name__}:Counting"]
-    assert found["accuracy"]["top1"].n == found[f"{__name__}:Counting"]["count"].n == 33
+    assert [each.n for figures in found.values() for each in figures.values()] == [33, 33, 33]
     assert len(passes) == 5
     same = evaluate(model, TensorDataset(*pictures()), Accuracy(), "accuracy")
     assert list(same) == ["accuracy"]
@@ -183,13 +175,21 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
         (Counting(update=lambda o, t: o.zero_()), "update changed outputs or targets"),
         (Counting(update=lambda o, t: t.add_(1)), "update changed outputs or targets"),
         (Counting(compute=lambda: 1 / 0), "ZeroDivisionError"),
-        (Counting(compute=lambda: 0.5), "compute returned float, where figures"),
+        (Counting(compute=lambda: 0.5), "compute returned float, where figures, "),
         (Counting(compute=dict), "compute returned nothing, where figures"),
-        (Counting(compute=lambda: {"it": 0.5}), "compute returned 'it': float, where a name and a"),
+        (Counting(compute=lambda: {"a": 0.5}), "compute returned 'a': float, where a name and a "),
         (Counting(compute=lambda: {1: ticketkit.Estimate(1.0, 3)}), "compute returned 1: Estimate"),
         (
-            Counting(compute=lambda: {"it": ticketkit.Estimate(torch.nan, 3)}),
-            "compute returned the value nan of it",
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
+            "compute returned the value nan of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.ones(()), 3)}),  # type: ignore[arg-type]
+            r"compute returned the value tensor\(1.\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(1.0, 3, 0.0, torch.inf)}),
+            "compute returned the high inf of a",
         ),
     ],
 )
@@ -211,246 +211,119 @@ def test_the_callers_data_are_left_alone() -> None:
 
 
 class Looking(ticketkit.Evaluator):
-    """Does in `evaluate` what it was told to."""
+    """Needs the network: does with it what it was told to, and tells how many pictures there are.
+
+    With `starts` it gathers outputs as well.
+    """
 
     name = "looking"
 
-    def __init__(self, evaluate: Any) -> None:
-        self.told = evaluate
+    def __init__(self, look: Any = None) -> None:
+        self.look = look
 
-    def evaluate(self, model: nn.Module, data: Any, context: Any) -> Any:
-        return self.told(model, data, context)
+    def evaluate(self, model: Any, data: Any, context: Any) -> ticketkit.Figures:
+        if self.look:
+            self.look(model, context)
+        count = sum(len(outputs) for outputs, _ in ticketkit.outputs_of(model, data, context.batch))
+        return {"pictures": ticketkit.Estimate(float(count), count)}
 
 
-class Both(Counting, Looking):
-    """Gathers in the shared pass, and looks at the network after it."""
+class Both(Looking):
+    """Looks at the network, and at the outputs of the shared pass."""
 
     name = "both"
 
-    def __init__(self, evaluate: Any) -> None:
-        Counting.__init__(self, compute=lambda: 1 / 0)  # nobody calls it
-        self.told = evaluate
+    def start(self) -> Any:
+        return _Counter(None, None)
 
 
-def looked(what: Any, kind: Any = Looking, data: Any = None, **options: Any) -> ticketkit.Figures:
-    """What an evaluator returns that needs the network."""
-    data = TensorDataset(*pictures()) if data is None else data
-    (found,) = ticketkit.evaluate(cases.runnable(), data, [kind(what)], **options).values()
-    return found
+def test_an_evaluator_that_needs_the_network_has_it_in_eval_mode_without_gradients() -> None:
+    model, told = cases.runnable().train(), []
 
+    def look(found: nn.Module, context: ticketkit.EvaluationContext) -> None:
+        assert found is model
+        told.append((found.training, torch.is_grad_enabled(), context.seed, context.batch))
+        assert context.gathered is None
 
-def test_an_evaluator_may_ask_for_the_network_and_for_data_of_its_choice(tmp_path: Path) -> None:
-    def count_right(model: nn.Module, data: Any, context: Any) -> ticketkit.Figures:
-        assert not model.training
-        assert not torch.is_grad_enabled()
-        right = sum(
-            int((outputs.argmax(1) == targets).sum())
-            for outputs, targets in ticketkit.outputs_of(model, data, context.batch)
-        )
-        assert context == ticketkit.EvaluationContext(seed=3, batch=8, root=tmp_path)
-        return {"share": ticketkit.Estimate(right / 33, 33), "right": ticketkit.Estimate(right, 33)}
-
-    found = looked(count_right, batch=8, seed=3, root=tmp_path)
-    top1 = evaluate(cases.runnable(), TensorDataset(*pictures()))["accuracy"]["top1"]
-    assert list(found) == ["share", "right"]
-    assert found["share"].value == top1.value
-
-
-def test_an_evaluator_with_both_finds_what_it_gathered_in_the_shared_pass() -> None:
-    passes: list[int] = []
-    model = cases.runnable()
-    model.register_forward_hook(lambda *_: passes.append(1))
-    part = Both(lambda model, data, context: count(context.gathered.n))
-    found = evaluate(model, TensorDataset(*pictures()), "accuracy", part, batch=8)
-    assert found[f"{__name__}:Both"]["count"].value == 33
-    assert len(passes) == 5
-    assert looked(lambda m, d, context: count(1 + (context.gathered is None)))["count"].value == 2
-
-
-def test_results_stand_in_the_order_that_was_asked_for() -> None:
-    alone = Looking(lambda *_: count(1))
     data = TensorDataset(*pictures())
-    found = evaluate(cases.runnable(), data, alone, "accuracy", Counting())
-    assert list(found) == [f"{__name__}:Looking", "accuracy", f"{__name__}:Counting"]
-
-
-@given(st.integers(0, 2**40), st.integers(0, 9))
-def test_what_it_draws_depends_on_the_seed_and_on_where_it_is_used(seed: int, place: int) -> None:
-    context = ticketkit.EvaluationContext(seed)
-
-    def lots(*where: int | str, of: Any = context) -> list[int]:
-        found: list[int] = torch.randint(2**60, (4,), generator=of.generator(*where)).tolist()
-        return found
-
-    assert lots("noise", place) == lots("noise", place)
-    others = [lots("noise", place + 1), lots("other", place), lots("noise")]
-    others.append(lots("noise", place, of=ticketkit.EvaluationContext(seed + 1)))
-    assert lots("noise", place) not in others
-
-
-def test_its_progress_is_heard() -> None:
-    heard = []
-
-    @contextlib.contextmanager
-    def listener(what: str, total: int, unit: str) -> Iterator[Any]:
-        heard.append((what, total, unit))
-        yield lambda done: heard.append(done)
-
-    def slow(model: nn.Module, data: Any, context: Any) -> ticketkit.Figures:
-        with context.progress("looking", 2) as advance:
-            advance(2)
-        return count(2)
-
-    with listening(listener):
-        evaluate(cases.runnable(), TensorDataset(*pictures()), "accuracy", Looking(slow), batch=20)
-    assert heard == [("evaluating", 33, "pictures"), 17, 16, ("looking", 2, "pictures"), 2]
-
-
-def test_an_iterator_serves_one_pass_and_no_more() -> None:
-    images, labels = pictures()
-
-    def once(model: nn.Module, data: Any, context: Any) -> ticketkit.Figures:
-        return count(sum(len(o) for o, _ in ticketkit.outputs_of(model, data, context.batch)))
-
-    assert looked(once, data=iter([(images, labels)]))["count"].value == 33
-    assert evaluate(cases.runnable(), iter([(images, labels)]), "accuracy", Counting())
-    several: Any = (["accuracy", Looking(once)], [Looking(once), Counting()], [Both(once)])
-    for parts in several:
-        with pytest.raises(ticketkit.UsageError, match="2 passes over the data are needed, and an"):
-            ticketkit.evaluate(cases.runnable(), iter([(images, labels)]), parts)
-    found = ticketkit.evaluate(cases.runnable(), [(images, labels)], ["accuracy", Looking(once)])
-    assert found[f"{__name__}:Looking"]["count"].value == 33
-
-
-def _train(model: nn.Module, *_: Any) -> ticketkit.Figures:
-    model.train()
-    return count(1)
-
-
-def _step(model: Any, *_: Any) -> ticketkit.Figures:
-    model["linear"].weight.mul_(2)
-    return count(1)
-
-
-def _observe(model: Any, *_: Any) -> ticketkit.Figures:
-    model["norm"].running_mean.add_(1)
-    return count(1)
-
-
-def _backward(model: nn.Module, *_: Any) -> ticketkit.Figures:
-    with torch.enable_grad():
-        model(torch.rand(2, 2, 6, 6)).sum().backward()
-    return count(1)
-
-
-def _accumulate(model: Any, *_: Any) -> ticketkit.Figures:
-    model["conv"].weight.grad.add_(1)
-    return count(1)
-
-
-def _freeze(model: nn.Module, *_: Any) -> ticketkit.Figures:
-    model.requires_grad_(requires_grad=False)
-    return count(1)
-
-
-def _replace(model: Any, *_: Any) -> ticketkit.Figures:
-    model["linear"].weight = nn.Parameter(torch.zeros(4, 6))
-    return count(1)
-
-
-def _remove(model: Any, *_: Any) -> ticketkit.Figures:
-    model["linear"].bias = None
-    return count(1)
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (_train, "the mode of "),
-        (_step, "linear.weight"),
-        (_observe, "norm.running_mean"),
-        (_backward, "linear.weight"),
-        (_accumulate, "conv.weight"),
-        (_freeze, "conv.weight, conv.bias"),
-        (_replace, "linear.weight"),
-        (_remove, "linear.bias"),
-    ],
-)
-def test_an_evaluator_that_changes_the_network_is_refused(change: Any, told: str) -> None:
-    model: Any = cases.runnable().train()
-    model["conv"].weight.grad = torch.ones_like(model["conv"].weight)
-    with pytest.raises(
-        ticketkit.PluginError, match=f"'looking'.*evaluate changed the network.*{told}"
-    ):
-        evaluate(model, TensorDataset(*pictures()), Looking(change))
+    found = ticketkit.evaluate(model, data, [Looking(look), "accuracy"], batch=5, seed=7)
+    assert told == [(False, False, 7, 5)]
+    assert [list(figures) for figures in found.values()] == [["pictures"], ["top1", "per_class"]]
     assert model.training
 
 
-def test_a_change_that_is_taken_back_by_value_alone_is_no_leave_to_make_it() -> None:
-    def there_and_back(model: Any, *_: Any) -> ticketkit.Figures:
-        model["linear"].weight.neg_().neg_()
-        return count(1)
-
-    with pytest.raises(ticketkit.PluginError, match="changed the network"):
-        looked(there_and_back)
+def test_what_an_evaluator_started_has_seen_the_shared_pass_when_it_is_asked() -> None:
+    gathered = []
+    part = Both(lambda _, context: gathered.append(context.gathered.n))
+    evaluate(cases.runnable(), TensorDataset(*pictures()), part, "accuracy")
+    assert gathered == [33]
 
 
-@pytest.mark.parametrize(
-    ("what", "error", "told"),
-    [
-        (lambda *_: 1 / 0, ticketkit.PluginError, "'looking'.*ZeroDivisionError"),
-        (lambda *_: 0.5, ticketkit.PluginError, "evaluate returned float, where figures"),
-        (lambda *_: {"it": torch.zeros(())}, ticketkit.PluginError, "evaluate returned 'it': Tens"),
-        (
-            lambda *_: {"it": ticketkit.Estimate(-math.inf, 1)},
-            ticketkit.PluginError,
-            "evaluate returned the value -inf of it",
-        ),
-        (
-            lambda m, d, c: count(len(list(ticketkit.outputs_of(m, [], 8)))),
-            ticketkit.EvaluationError,
-            "there is no data",
-        ),
-    ],
-)
-def test_what_evaluate_does_wrong_is_named(what: Any, error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
-        looked(what)
+def test_an_evaluator_that_needs_the_network_alone_costs_no_pass() -> None:
+    class Blind(ticketkit.Evaluator):
+        """Counts parameters."""
 
+        name = "blind"
 
-def test_a_part_that_measures_nothing_is_told() -> None:
-    class Idle(ticketkit.Evaluator):
-        name = "idle"
+        def evaluate(self, model: Any, data: Any, context: Any) -> ticketkit.Figures:
+            return {"tensors": ticketkit.Estimate(len(list(model.parameters())), 1)}
 
-    with pytest.raises(ticketkit.UsageError, match="'idle' has neither start nor evaluate"):
-        evaluate(cases.runnable(), TensorDataset(*pictures()), Idle())
+    def fail(*_: Any) -> None:
+        raise AssertionError
 
-
-RESULTS = {
-    "ood:against=noise": {
-        "noise.msp": ticketkit.Estimate(0.7, 3),
-        "noise.energy": ticketkit.Estimate(0.6, 3),
-    },
-    "accuracy": {"top1": ticketkit.Estimate(0.9, 3), "per_class": ticketkit.Estimate(0.8, 3)},
-}
+    model = cases.runnable()
+    model.register_forward_hook(fail)
+    found = evaluate(model, TensorDataset(*pictures()), Blind())
+    (figures,) = found.values()
+    assert figures["tensors"].value == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize(
-    ("metric", "value"),
+    ("look", "changed"),
     [
-        ("accuracy", 0.9),
-        ("accuracy.top1", 0.9),
-        ("accuracy.per_class", 0.8),
-        ("ood", 0.7),
-        ("ood.noise.energy", 0.6),
+        (lambda model, _: model["conv"].weight.add_(1), "conv.weight"),
+        (lambda model, _: model["norm"].running_mean.add_(1), "norm.running_mean"),
+        (lambda model, _: model["conv"].weight.requires_grad_(False), "conv.weight"),
+        (lambda model, _: model["norm"].train(), r"norm\.num_batches_tracked, the mode of norm"),
+        (
+            lambda model, _: setattr(model["conv"].weight, "grad", model["conv"].weight.clone()),
+            "conv.weight",
+        ),
     ],
 )
-def test_a_metric_names_an_evaluator_or_a_figure_of_it(metric: str, value: float) -> None:
-    assert figure_of(RESULTS, metric).value == value
+def test_a_network_that_an_evaluator_changed_is_told(look: Any, changed: str) -> None:
+    data = TensorDataset(*pictures())
+    told = f"part 'looking' .*evaluate changed the network: {changed}"
+    with pytest.raises(ticketkit.PluginError, match=told):
+        evaluate(cases.runnable(), data, Looking(look))
 
 
-@pytest.mark.parametrize("metric", ["acc", "accuracy.top5", "ood.noise", "top1", ""])
-def test_a_metric_that_was_not_measured_is_told_with_those_that_were(metric: str) -> None:
-    told = rf"no figure '{metric}' was measured; found ood:against=noise.noise.msp, ood"
+def test_an_iterator_has_one_pass_and_a_list_of_batches_many() -> None:
+    model, batches = cases.runnable(), [pictures(9), pictures(7)]
+    assert evaluate(model, iter(batches))["accuracy"]["top1"].n == 16
+    both = evaluate(model, batches, "accuracy", Looking())
+    assert both["accuracy"]["top1"].n == both[f"{__name__}:Looking"]["pictures"].n == 16
+    told = "2 passes over the data are needed, and an iterator has but one"
     with pytest.raises(ticketkit.UsageError, match=told):
-        figure_of(RESULTS, metric)
+        evaluate(model, iter(batches), "accuracy", Looking())
+
+
+def test_an_evaluator_of_nothing_is_refused() -> None:
+    class Nothing(ticketkit.Evaluator):
+        """Has neither method."""
+
+        name = "nothing"
+
+    with pytest.raises(ticketkit.UsageError, match="'nothing' has neither start nor evaluate"):
+        evaluate(cases.runnable(), TensorDataset(*pictures()), Nothing())
+
+
+def test_a_metric_names_a_figure_or_the_first_of_an_evaluator() -> None:
+    found = evaluate(cases.runnable(), TensorDataset(*pictures()))
+    results = {"other:a=1": {"x": found["accuracy"]["top1"]}, **found}
+    assert ticketkit.figure_of(results, "accuracy") is found["accuracy"]["top1"]
+    assert ticketkit.figure_of(results, "accuracy.per_class") is found["accuracy"]["per_class"]
+    assert ticketkit.figure_of(results, "other.x") is found["accuracy"]["top1"]
+    told = r"no figure 'accuracy\.top9' was measured; found other:a=1\.x, accuracy\.top1"
+    with pytest.raises(ticketkit.UsageError, match=told):
+        ticketkit.figure_of(results, "accuracy.top9")

@@ -1,4 +1,4 @@
-"""ticketkit and a plugin of a stranger, built and installed as users have them. No network."""
+"""ticketkit and plugins of a stranger, built and installed as users have them. No network."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tests.core.environments import Environment, run
 pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).parents[2]
-EXAMPLE = CHECKOUT / "examples" / "ticketkit-stripe"
-EVALUATOR = CHECKOUT / "examples" / "ticketkit-margin"
+EXAMPLES = [CHECKOUT / "examples" / name for name in ("ticketkit-stripe", "ticketkit-margin")]
 
 
 @pytest.fixture
@@ -34,38 +33,35 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with copies of the examples: building and testing them leaves the checkout alone."""
+def copied(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Copies of the examples: building and testing them leaves the checkout alone."""
     folder = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "dist", "*.egg-info")
-    for example in (EXAMPLE, EVALUATOR):
-        shutil.copytree(example, folder / example.name, ignore=ignored)
-    return folder
+    return [Path(shutil.copytree(each, folder / each.name, ignore=ignored)) for each in EXAMPLES]
 
 
 @pytest.fixture(scope="module")
-def beside(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def beside(copied: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the examples, which sees this one's ticketkit as it is installed here."""
-    environment = Environment(tmp_path_factory.mktemp("stripe"), editable=True)
-    for example in (EXAMPLE, EVALUATOR):
-        environment.install(copied / example.name)
+    environment = Environment(tmp_path_factory.mktemp("beside"), editable=True)
+    environment.install(*copied)
     return environment
 
 
-def test_the_example_is_one_module_in_an_environment_beside_ticketkit(beside: Environment) -> None:
-    assert beside.file_of("ticketkit_stripe") == beside.purelib / "ticketkit_stripe.py"
+def test_the_examples_are_modules_in_an_environment_beside_ticketkit(beside: Environment) -> None:
+    for module in ("ticketkit_stripe", "ticketkit_margin"):
+        assert beside.file_of(module) == beside.purelib / f"{module}.py"
     assert not list(beside.purelib.glob("tests*"))
 
 
-def test_the_example_is_listed(beside: Environment) -> None:
+def test_the_examples_are_listed(beside: Environment) -> None:
     plugins = json.loads(beside.run("-m", "ticketkit", "plugins", "--json"))["plugins"]
-    stripe = next(plugin for plugin in plugins if plugin["name"] == "stripe")
-    assert stripe["distribution"] == "ticketkit-stripe"
-    assert stripe["version"] == "0.1.0"
-    assert stripe["state"] == "loaded"
-    assert stripe["parts"] == ["scheme stripe"]
-    margin = next(plugin for plugin in plugins if plugin["name"] == "margin")
-    assert (margin["distribution"], margin["parts"]) == ("ticketkit-margin", ["evaluator margin"])
+    for name, part in (("stripe", "scheme stripe"), ("margin", "evaluator margin")):
+        found = next(plugin for plugin in plugins if plugin["name"] == name)
+        assert found["distribution"] == f"ticketkit-{name}"
+        assert found["version"] == "0.1.0"
+        assert found["state"] == "loaded"
+        assert found["parts"] == [part]
     assert {plugin["state"] for plugin in plugins} == {"loaded"}
 
 
@@ -88,25 +84,20 @@ def test_the_example_prunes(beside: Environment, small: Path) -> None:
         assert torch.equal(pruned[name] != 0, keep)
 
 
-@pytest.mark.parametrize("example", [EXAMPLE.name, EVALUATOR.name])
-def test_the_tests_of_the_example_pass(beside: Environment, copied: Path, example: str) -> None:
-    tests = copied / example / "tests"
-    text = beside.run("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
+def test_the_tests_of_the_examples_pass(beside: Environment, copied: list[Path]) -> None:
+    tests = [each / "tests" for each in copied]
+    text = beside.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     assert "failed" not in text
     assert " passed" in text
 
 
-def test_the_snippets_of_the_example_run(beside: Environment) -> None:
-    found = [beside.run("-c", snippet_of(example)) for example in (EXAMPLE, EVALUATOR)]
-    assert found[0].startswith("Mask(2 parameters, 5,040 weights, sparsity 0.5")
-    assert "margin {'margin': Estimate(value=0." in found[1]
-
-
-def snippet_of(example: Path) -> str:
-    """The Python in the README of an example."""
-    text = (example / "README.md").read_text(encoding="utf-8")
-    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return str(snippet)
+def test_the_snippets_of_the_examples_run(beside: Environment) -> None:
+    texts = [(each / "README.md").read_text(encoding="utf-8") for each in EXAMPLES]
+    snippets = [re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in texts]
+    assert [len(each) for each in snippets] == [1, 1]
+    mask, margin = beside.run("-c", "\n".join(s for (s,) in snippets)).splitlines()
+    assert mask.startswith("Mask(2 parameters, 5,040 weights, sparsity 0.5")
+    assert re.fullmatch(r"-?0\.\d\d on 50 pictures, -?0\.\d\d to -?0\.\d\d", margin)
 
 
 @pytest.fixture(scope="module")

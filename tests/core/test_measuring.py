@@ -1,7 +1,8 @@
-"""What a trained network is measured by."""
+"""Measures as result files hold them."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 import pytest
@@ -10,95 +11,74 @@ import torch
 import ticketkit
 from tests.core import broken
 from tests.core.networks import network, pictures
-from ticketkit.measuring import ATTACKED, attacked, measured
+from ticketkit.measuring import evaluators_of, measures, of_training
 from ticketkit.options import resolve
-from ticketkit.seeds import order
-from ticketkit.statistics import wilson
 
 THREAT = ticketkit.ThreatModel("l2", eps=0.5, steps=3)
 TASK = cast("ticketkit.Task", resolve("task", "digits"))
+CONTEXT = ticketkit.EvaluationContext()
 
 
-@pytest.mark.parametrize("count", [30, ATTACKED, ATTACKED + 130])
-def test_the_first_pictures_are_attacked_and_all_are_measured_clean(count: int) -> None:
-    model, data = network(), pictures(count)
-    found = measured(model, data, TASK, THREAT, 0)
-    clean, robust = found["accuracy"], found["adversarial_accuracy"]
-    assert clean["n"] == count
-    assert robust["n"] == min(count, ATTACKED)
-    model.eval()
-    right = int((model(data.images.float() / 255).argmax(1) == data.targets).sum())
-    assert clean["value"] == right / count
-    assert (clean["low"], clean["high"]) == wilson(right, count)
-    assert robust["attack"] == THREAT.spec()
+class Warns(ticketkit.Evaluator):
+    """Warns twice of one thing, and of another."""
+
+    name = "warns"
+
+    def evaluate(self, model: Any, data: Any, context: Any) -> ticketkit.Figures:
+        for text in ("too few", "too few", "a bell\a"):
+            warnings.warn(text, stacklevel=1)
+        return {"one": ticketkit.Estimate(1.0, 2)}
+
+
+def test_figures_become_plain_data_and_warnings_become_notes() -> None:
+    parts = {"accuracy": resolve("evaluator", "accuracy"), "warns": Warns()}
+    found = list(measures(network(), pictures(30), cast("Any", parts), CONTEXT))
+    (spec, figures, silence), (other, told, notes) = found
+    assert (spec, list(figures), silence) == ("accuracy", ["top1", "per_class"], [])
+    assert figures["top1"].keys() == {"value", "n", "low", "high", "unit", "better"}
+    assert (other, told["one"]["value"], notes) == ("warns", 1, ["too few", "a bell\\x07"])
+
+
+def test_evaluators_are_told_apart_by_their_options_and_each_is_asked_once() -> None:
+    specs = ["adversarial:eps=8/255", "accuracy", "accuracy", "adversarial:steps=1+10+20"]
+    found = list(evaluators_of(specs))
+    assert found[1:] == ["accuracy"]
+    assert found[0].startswith("adversarial:norm=linf,eps=0.03137254901960784,steps=1+10+20,")
+
+
+def test_a_trained_classifier_is_measured_clean_and_on_some_pictures_under_attack() -> None:
+    model, data = network(), pictures(530)
+    found = {s: f for s, f, _ in measures(model, data, of_training(TASK, THREAT), CONTEXT)}
+    clean, attack = found.values()
+    assert list(clean) == ["top1", "per_class"]
+    assert list(attack) == ["pgd3-l2-0.5", "clean"]
+    right = int((model.eval()(data.images.float() / 255).argmax(1) == data.targets).sum())
+    assert (clean["top1"]["value"], clean["top1"]["n"]) == (right / 530, 530)
+    assert attack["clean"]["n"] == attack["pgd3-l2-0.5"]["n"] == 400
 
 
 # Fault row 39
-def test_an_attack_of_no_strength_is_the_clean_accuracy_exactly() -> None:
-    model, data = network(), pictures(100)
-    for threat in (ticketkit.ThreatModel(eps=0), ticketkit.ThreatModel(steps=0)):
-        found = measured(model, data, TASK, threat, 0)
-        assert found["adversarial_accuracy"]["value"] == found["accuracy"]["value"]
+@pytest.mark.parametrize("nothing", [{"eps": 0.0}, {"steps": 0}])
+def test_an_attack_of_no_strength_is_the_clean_accuracy_exactly(nothing: Any) -> None:
+    parts = of_training(TASK, ticketkit.ThreatModel(**nothing))
+    found = [figures for _, figures, _ in measures(network(), pictures(90), parts, CONTEXT)]
+    assert list(found[1].values()) == [found[0]["top1"]] * 2
 
 
-def test_every_network_is_attacked_on_the_same_pictures_from_the_same_starts() -> None:
-    data = pictures(40)
-    still = ticketkit.ThreatModel("linf", eps=0.1, steps=1, step=0.0)
-    one, other = (list(attacked(network(seed), data, still, 5)) for seed in (0, 1))
-    assert torch.equal(one[0][0], other[0][0])
-    assert not torch.equal(one[0][0], data.images.float() / 255)
-    third = list(attacked(network(), data, still, 6))
-    assert not torch.equal(one[0][0], third[0][0])
-
-
-def test_of_a_classifier_both_accuracies_are_told_the_task_s_own_first() -> None:
+def test_a_task_s_own_metric_is_what_is_attacked() -> None:
     class PerClass(broken.Task):
-        metric = "per-class-accuracy"
+        metric = "accuracy.per_class"
 
-    model, data = network(), pictures(60)
-    both = ["accuracy", "per-class-accuracy"]
-    found = measured(model, data, TASK, THREAT, 0)
-    assert list(found) == [*both, "adversarial_accuracy"]
-    other = measured(model, data, PerClass(), THREAT, 0)
-    assert list(other) == [*reversed(both), "adversarial_per-class-accuracy"]
-    assert [found[name] for name in both] == [other[name] for name in both]
-
-
-def test_pictures_that_differ_in_size_are_attacked_as_those_of_one_size() -> None:
-    """A segmenter of single pixels: its pictures may be cut in any way."""
-
-    class Scenes(broken.Scenes):
-        metric = "miou"
-
-    class Cut(torch.utils.data.Dataset[Any]):
-        def __init__(self, data: ticketkit.Pictures) -> None:
-            self.data = data
-
-        def __len__(self) -> int:
-            return len(self.data)
-
-        def __getitem__(self, index: int) -> Any:
-            image, target = self.data[index]
-            rows = 2 + index % 3
-            return image[:, :rows], target[:rows]
-
-    still = ticketkit.ThreatModel("linf", eps=0.1, steps=2, start="zero")
-    cut, model = Cut(Scenes().splits(None)["test"]), torch.nn.Conv2d(1, 2, 1)
-    found = [inputs for batch, _ in attacked(model, cut, still, 0) for inputs in batch]
-    assert len({inputs.shape for inputs in found}) == 3
-    for inputs, index in zip(found, order(0, 0, len(cut)).tolist(), strict=True):
-        alone = next(attacked(model, torch.utils.data.Subset(cut, [index]), still, 0))[0][0]
-        assert torch.equal(inputs, alone)
-    assert measured(model, cut, Scenes(), THREAT, 0)["adversarial_miou"]["n"] == len(cut)
+    found = list(measures(network(), pictures(60), of_training(PerClass(), THREAT), CONTEXT))
+    assert found[0][1]["per_class"] == found[1][1]["clean"]
+    assert found[1][0].endswith("metric=accuracy.per_class")
 
 
 def test_a_segmentation_is_measured_by_its_own_metric() -> None:
     class Scenes(broken.Scenes):
         metric = "miou"
 
-    task = Scenes()
-    data = task.splits(None)["test"]
-    model = torch.nn.Conv2d(1, 2, 1)
-    found = measured(model, data, task, THREAT, 0)
-    assert set(found) == {"miou", "adversarial_miou"}
-    assert found["miou"]["low"] is None
+    data, model = Scenes().splits(None)["test"], torch.nn.Conv2d(1, 2, 1)
+    clean, attack = measures(model, data, of_training(Scenes(), THREAT), CONTEXT)
+    assert clean[:2] == ("miou", {"miou": attack[1]["clean"]})
+    assert clean[1]["miou"]["low"] is None

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ticketkit
-from ticketkit.statistics import bootstrap, mean_interval, wilson
+from ticketkit.errors import UsageError
+from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
 
 LEVELS = st.floats(0.01, 0.9999)
 
@@ -57,51 +58,9 @@ def test_the_quantile_of_t_is_scipys_to_nine_digits(n: int, level: float) -> Non
     assert 1 - low == pytest.approx(quantile, rel=1e-9)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.95])
-def test_the_bootstrap_is_scipys_percentile_interval(level: float) -> None:
-    lots = np.random.default_rng(0)
-    values = lots.exponential(size=200)
-    low, high = bootstrap(lambda chosen: np.median(values[chosen]), 200, level=level)
-    expected = scipy.stats.bootstrap(
-        (values,),
-        np.median,
-        n_resamples=9999,
-        confidence_level=level,
-        method="percentile",
-        rng=lots,
-    ).confidence_interval
-    width = expected.high - expected.low
-    assert low == pytest.approx(expected.low, abs=0.15 * width)
-    assert high == pytest.approx(expected.high, abs=0.15 * width)
-
-
-def test_the_bootstrap_of_a_share_is_the_quantiles_of_the_binomial_distribution() -> None:
-    hits = np.arange(100) < 30
-    low, high = bootstrap(lambda chosen: hits[chosen].mean(), 100, replicates=20000)
-    expected = scipy.stats.binom.ppf([0.025, 0.975], 100, 0.3) / 100
-    assert (low, high) == pytest.approx(expected, abs=0.011)
-
-
-@given(st.integers(1, 9), st.integers(0, 99))
-def test_the_bootstrap_is_the_same_for_a_seed_and_holds_what_never_varies(
-    n: int, seed: int
-) -> None:
-    def mean(chosen: Any) -> float:
-        assert chosen.shape == (n,)
-        assert 0 <= chosen.min() <= chosen.max() < n
-        return float(np.square(chosen).mean())
-
-    assert bootstrap(mean, n, replicates=9, seed=seed) == bootstrap(
-        mean, n, replicates=9, seed=seed
-    )
-    assert bootstrap(lambda chosen: 0.25, n, replicates=9, seed=seed) == (0.25, 0.25)
-
-
 @pytest.mark.parametrize(
     ("ask", "told"),
     [
-        (lambda: bootstrap(len, 0), "one sample or more, found 0"),
-        (lambda: bootstrap(len, 5, level=95), "found 95"),
         (lambda: wilson(0, 0), "found 0 of 0"),
         (lambda: wilson(3, 2), "found 3 of 2"),
         (lambda: wilson(-1, 2), "found -1 of 2"),
@@ -114,3 +73,73 @@ def test_the_bootstrap_is_the_same_for_a_seed_and_holds_what_never_varies(
 def test_what_has_no_interval_is_told(ask: Callable[[], object], told: str) -> None:
     with pytest.raises(ticketkit.UsageError, match=told):
         ask()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_bootstrap_is_scipys_of_percentiles(seed: int) -> None:
+    values = np.random.default_rng(seed).exponential(size=200)
+    ours = bootstrap(lambda chosen: values[chosen].mean(), 200, replicates=4000, seed=seed)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(9)
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), abs=0.02)
+    assert ours == bootstrap(lambda c: values[c].mean(), 200, replicates=4000, seed=seed)
+
+
+def test_a_bootstrap_of_a_constant_is_a_point() -> None:
+    assert bootstrap(lambda chosen: float(len(chosen)), 7) == (7, 7)
+    with pytest.raises(UsageError, match="an interval needs one sample or more, found 0"):
+        bootstrap(lambda chosen: 0.0, 0)
+    with pytest.raises(UsageError, match="a level lies between 0 and 1"):
+        bootstrap(lambda chosen: 0.0, 3, level=95)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=200), LEVELS)
+def test_the_interval_of_a_median_takes_the_narrowest_order_statistics_that_cover(
+    values: list[float], level: float
+) -> None:
+    n, tail = len(values), (1 - level) / 2
+    # The least k at which more than the tail lies at or below k: k - 1 and fewer are within it.
+    k = next(k for k in range(n + 1) if scipy.stats.binom.cdf(k, n, 0.5) > tail)
+    if not k:
+        with pytest.raises(ticketkit.UsageError, match=f"needs more values, found {n}"):
+            median_interval(values, level)
+        return
+    assert median_interval(values, level) == (sorted(values)[k - 1], sorted(values)[-k])
+
+
+def test_six_values_are_the_fewest_that_have_an_interval_of_their_median() -> None:
+    assert median_interval([3.0, 1, 2, 6, 5, 4]) == (1, 6)
+    with pytest.raises(ticketkit.UsageError, match=r"at 0\.95 needs more values, found 5"):
+        median_interval([1.0, 2, 3, 4, 5])
+
+
+@given(st.floats(0, 1), st.integers(1, 500), st.integers(1, 500))
+def test_the_interval_of_an_area_solves_newcombes_equation(auc: float, n: int, m: int) -> None:
+    low, high = auc_interval(auc, n, m)
+    assert 0 <= low <= auc <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        half = (n + m) / 2 - 1
+        variance = end * (1 - end) / (n * m)
+        variance *= 1 + half * (1 - end) / (2 - end) + half * end / (1 + end)
+        assert (auc - end) ** 2 == pytest.approx(1.959964**2 * variance, abs=1e-6)
+    assert auc_interval(1 - auc, m, n) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m", "shift"), [(40, 40, 1.0), (60, 25, 2.0)])
+def test_the_interval_of_an_area_covers_it_in_95_of_100_cases(n: int, m: int, shift: float) -> None:
+    lots = np.random.default_rng(0)
+    truth, covered = scipy.stats.norm.cdf(shift / 2**0.5), 0
+    for _ in range(400):
+        ranks = scipy.stats.rankdata([*(lots.normal(size=n) + shift), *lots.normal(size=m)])
+        low, high = auc_interval((ranks[:n].sum() - n * (n + 1) / 2) / (n * m), n, m)
+        covered += low <= truth <= high
+    assert covered >= 0.93 * 400
+
+
+def test_sets_that_are_apart_altogether_leave_doubt() -> None:
+    low, high = auc_interval(1.0, 20, 20)
+    assert high == 1 > low > 0.8
+    for wrong in ((0.5, 0, 3), (0.5, 3, 0), (1.5, 3, 3)):
+        with pytest.raises(UsageError, match="expected an area of 0 to 1 of both sets"):
+            auc_interval(*wrong)

@@ -31,6 +31,9 @@ _COMMANDS = (
     "import",
     "pretrain",
     "transfer",
+    "evaluate",
+    "compare",
+    "gap",
     "parts",
     "plugins",
 )

@@ -41,6 +41,7 @@ def _bar(progress: Progress, what: str, total: int, unit: str) -> Iterator[Advan
     progress.start()
     task = progress.add_task(what, total=total, unit=unit)
     yield lambda count: progress.advance(task, count)
+    progress.remove_task(task)
 
 
 def _progress() -> Progress:

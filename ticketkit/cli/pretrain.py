@@ -9,7 +9,7 @@ import click
 
 from ticketkit.cli import printing
 from ticketkit.cli.options import TensorFile
-from ticketkit.cli.training import options, print_data, print_results, training
+from ticketkit.cli.training import options, print_data, training
 
 
 @click.command("pretrain", short_help="Train a network on a task, robustly or not.")
@@ -45,7 +45,7 @@ def _print(document: dict[str, Any]) -> None:
     printing.say(made["arch"])
     print_data(made, document["data"])
     click.echo()
-    print_results(document["results"])
+    printing.results(document["results"])
     click.echo()
     printing.say(f"run {document['run']}")
     printing.say(f"wrote {document['output']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,15 @@ def json_document(document: dict[str, Any]) -> None:
 def say(text: str = "") -> None:
     """Print a line, with what names of files and tensors hold of control characters escaped."""
     click.echo(printable(text, 10_000))
+
+
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Print words in lines of at most 80 characters, the later ones indented; no spec is broken."""
+    wrapper = textwrap.TextWrapper(
+        80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    for line in wrapper.wrap(printable(text, 10_000)):
+        click.echo(line)
 
 
 def notes(messages: Sequence[str]) -> None:
@@ -59,6 +69,45 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: str = ""
             for cell, width, side in zip(row, widths, right.ljust(len(head)), strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def results(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Print a table of figures, a line each, under the specs of their evaluators."""
+    rows = []
+    for spec, figures in found.items():
+        part = spec.partition(":")[0]
+        rows += [
+            (f"{part}.{name}", _value(each), _interval(each), f"{each['n']:,}")
+            for name, each in figures.items()
+        ]
+    table(("measure", "value", "95 % interval", "n"), rows, " rrr")
+    for spec in found:
+        part, colon, options = spec.partition(":")
+        if colon:
+            say_wrapped(f"{part}: {options.replace(',', ', ')}")
+
+
+def _value(estimate: Mapping[str, Any]) -> str:
+    number = _number(estimate["value"], estimate["unit"])
+    return number if estimate["unit"] in ("", "share") else f"{number} {estimate['unit']}"
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    if estimate["low"] is None or estimate["high"] is None:
+        return ""
+    return " to ".join(_number(estimate[end], estimate["unit"]) for end in ("low", "high"))
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{100 * value:.2f} %"
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:,.4g}"
+        if abs(value) < 1e4
+        else f"{value:,.0f}"
+    )
 
 
 def matched(parameters: Mapping[str, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,22 @@ from ticketkit.cli.options import force, json_, quiet
 from ticketkit.cli.stops import TRAINING, heeding
 from ticketkit.errors import printable
 
-_OPTIONS = [
+_ON_TASK = [
+    click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random."),
+    click.option(
+        "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
+    ),
+    click.option("--resume", is_flag=True, help="Go on with the run where it stands."),
+    click.option(
+        "--data", type=click.Path(path_type=Path), help="[default: the user's cache folder]"
+    ),
+    click.option("--download", is_flag=True, help="Fetch the data, where it is not there yet."),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    force,
+    json_,
+    quiet,
+]
+_TRAINING = [
     click.option("--task", required=True, help="The data, a task of 'ticketkit parts'."),
     click.option("--robustifier", help="What perturbs the inputs in training."),
     click.option(
@@ -32,26 +47,22 @@ _OPTIONS = [
         help="What the trained network is measured under. [default: norm=l2,eps=0.25,steps=10 with "
         "small, norm=linf,eps=8/255,steps=10 with others]",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random."),
-    click.option(
-        "--run", type=click.Path(path_type=Path), help="[default: under runs/, named by content]"
-    ),
-    click.option("--resume", is_flag=True, help="Go on with the run where it stands."),
-    click.option(
-        "--data", type=click.Path(path_type=Path), help="[default: the user's cache folder]"
-    ),
-    click.option("--download", is_flag=True, help="Fetch the data, where it is not there yet."),
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     click.option("--workers", type=int, default=0, show_default=True, help="To read data with."),
-    force,
-    json_,
-    quiet,
 ]
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that all commands that train have."""
-    for option in reversed(_OPTIONS):
+    return _with(_TRAINING, options_on_task(command))
+
+
+def options_on_task(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all commands have that work on a task, in a run."""
+    return _with(_ON_TASK, command)
+
+
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -102,18 +113,3 @@ def print_data(made: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     if made["robustifier"]:
         printing.say(f"robustifier {made['robustifier']}")
     click.echo(f"{train:,} training and {test:,} test pictures")
-
-
-def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """A line a measure: its value, its interval, how many samples it is of."""
-    rows = []
-    for name, found in results.items():
-        low, high = found["low"], found["high"]
-        interval = "" if low is None else f"{100 * low:.2f} to {100 * high:.2f}"
-        rows.append(
-            (name.replace("_", " "), f"{100 * found['value']:.2f}", interval, f"{found['n']:,}")
-        )
-    printing.table(("measure", "%", "95 % interval", "pictures"), rows, " rrr")
-    for found in results.values():
-        if "attack" in found:
-            click.echo(f"attack {found['attack']}")

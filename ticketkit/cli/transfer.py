@@ -9,7 +9,7 @@ import click
 
 from ticketkit.cli import printing
 from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify, prior
-from ticketkit.cli.training import options, print_data, print_results, training
+from ticketkit.cli.training import options, print_data, training
 
 
 @click.command("transfer", short_help="Train a ticket on a downstream task, its zeros kept.")
@@ -77,7 +77,7 @@ def _print(document: dict[str, Any]) -> None:
     printing.say(f"{made['arch']} at sparsity {reached:.6f}, {document['mode']}")
     print_data(made, document["data"])
     click.echo()
-    print_results(document["results"])
+    printing.results(document["results"])
     click.echo()
     removed, revived = document["removed"], document["revived"]
     click.echo(f"{removed:,} weights are removed, {revived:,} of them not zero")

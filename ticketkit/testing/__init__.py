@@ -8,7 +8,14 @@
         part = Stripe(width=2)
 
 Each law is a test method whose docstring says what is promised. First-party parts pass the same
-laws. A part of which a law is not true, for a reason, overrides that method and says why.
+laws. A part of which a law is not true, for a reason, overrides that method and says why. What else
+a class may set fits the laws to a part, such as an evaluator of segmentation, one of whose figures
+is a time:
+
+    class TestOutlines(EvaluatorLaws):
+        part = Outlines()
+        segmentation = True
+        varies = ("latency",)
 """
 
 from __future__ import annotations

@@ -5,10 +5,13 @@ Everything here is the same each time, and leaves torch's global generator as it
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,7 +70,7 @@ class Runnable(nn.ModuleDict):
     """A small network that runs: a convolution, a normalisation, a linear layer."""
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Four scores for each picture of (2, 6, 6)."""
+        """Four scores for each picture of two channels."""
         found: torch.Tensor = self["norm"](self["conv"](pictures)).relu()
         scores: torch.Tensor = self["linear"](found.mean((2, 3)))
         return scores
@@ -89,18 +92,18 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return list(zip(pictures, classes, strict=True))
 
 
-def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+def pictures(count: int = 5, side: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures in [0, 1] and classes for `runnable`, the same each time."""
     generator = torch.Generator().manual_seed(2)
-    found = torch.rand(5, 2, 6, 6, generator=generator)
-    return found, torch.randint(4, (5,), generator=generator)
+    found = torch.rand(count, 2, side, side, generator=generator)
+    return found, torch.randint(4, (count,), generator=generator)
 
 
 class Segmenting(nn.ModuleDict):
     """A small network that scores three classes at each pixel."""
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Shape (batch, 3, 6, 6), of pictures of (2, 6, 6)."""
+        """Shape (batch, 3, height, width), of pictures of two channels."""
         scores: torch.Tensor = self["norm"](self["conv"](pictures))
         return scores
 
@@ -112,13 +115,24 @@ def segmenting() -> Segmenting:
         return Segmenting({"conv": nn.Conv2d(2, 3, 3, padding=1), "norm": nn.BatchNorm2d(3)})
 
 
-def maps() -> tuple[torch.Tensor, torch.Tensor]:
+def maps(count: int = 5, side: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures and their pixels' classes for `segmenting`; some are 255, in one picture all."""
-    found, _ = pictures()
-    classes = torch.randint(3, (5, 6, 6), generator=torch.Generator().manual_seed(3))
+    found, _ = pictures(count, side)
+    generator = torch.Generator().manual_seed(3)
+    classes = torch.randint(3, (count, side, side), generator=generator)
     classes[0] = 255
     classes[1, :2] = 255
     return found, classes
+
+
+def in_training(model: nn.Module) -> nn.Module:
+    """The network amid its training: its first layer is frozen, its last one evaluates, and has
+    gradients."""
+    first, *_, last = model.train().children()
+    first.requires_grad_(requires_grad=False)
+    for parameter in last.eval().parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return model
 
 
 def layers_of(model: nn.Module) -> dict[str, ticketkit.Layer]:
@@ -169,7 +183,7 @@ def magnitudes(model: nn.Module) -> nn.Module:
 
 
 def snapshot(model: nn.Module) -> dict[str, object]:
-    """All that a draw must leave alone: every bit of the network, its mode, torch's generator."""
+    """All that a part must leave alone: every bit of the network, its modes, the generators."""
     tensors = {**model.state_dict(keep_vars=True)}
     tensors |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters()}
     found: dict[str, object] = {
@@ -177,8 +191,32 @@ def snapshot(model: nn.Module) -> dict[str, object]:
         for n, t in tensors.items()
     }
     found["training mode"] = [module.training for module in model.modules()]
-    found["torch's global generator"] = torch.random.get_rng_state().numpy().tobytes()
-    return found
+    return found | generators()
+
+
+def generators() -> dict[str, object]:
+    """The states of all global generators, by what they are called."""
+    _, key, position, *_ = np.random.get_state()
+    return {
+        "torch's global generator": torch.random.get_rng_state().numpy().tobytes(),
+        "NumPy's global generator": (np.asarray(key).tobytes(), position),
+        "Python's global generator": random.getstate(),
+    }
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """All global generators begin from this seed; afterwards they are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _stored(model: nn.Module, store: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:

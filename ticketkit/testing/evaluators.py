@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
-from functools import partial
+import warnings
 from typing import Any, ClassVar
 
 import torch
@@ -13,182 +12,204 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import ticketkit
-from ticketkit.testing import cases
+from ticketkit.testing import answers, cases
 from ticketkit.testing.laws import PartLaws, promise
 
-Samples = tuple[torch.Tensor, torch.Tensor]
+_ROUNDING = 1e-4
+_COUNT, _SIDE = 13, 8  # a number of pictures that no batches of equal size make up
 
 
 class EvaluatorLaws(PartLaws):
-    """The laws of an evaluator, tried on small networks: of pictures of (2, 6, 6) in 4 classes."""
+    """The laws of an evaluator, tried on thirteen small pictures by `ticketkit.evaluate`.
+
+    `segmentation`: whether each pixel has a class. `varies` names the figures that differ from one
+    measurement to the next, such as a latency, and that no seed decides.
+    """
 
     kind = "evaluator"
     part: ClassVar[ticketkit.Evaluator]
     segmentation: ClassVar[bool] = False
-    """Whether it is of networks that have an output for each pixel."""
     varies: ClassVar[tuple[str, ...]] = ()
-    """The figures that are never the same twice, such as a latency."""
 
-    def test_its_figures_are_finite_and_say_what_they_are(self) -> None:
-        """Each has a finite value inside its interval, a count of samples, and a better side."""
-        for name, found in self._figures().items():
-            promise(type(found.n) is int and found.n > 0, f"{name}: n counts samples: {found.n!r}")
-            promise(isinstance(found.unit, str), f"{name}: unit is text, found {found.unit!r}")
+    def test_its_figures_are_finite_estimates_by_name(self) -> None:
+        """Each has finite numbers, its low, if it has one, no higher than its high; is of one
+        sample or more; has a unit, a text; and is better where it is higher, or lower."""
+        found: Any = self._figures()
+        for name, each in found.items():
+            given = [end for end in (each.low, each.high) if end is not None]
+            promise(given == sorted(given), f"{name} goes from low to high, found {given}")
+            whole = type(each.n) is int and each.n >= 1
+            promise(whole, f"n of {name} is a whole number from 1 on, found {each.n!r}")
+            promise(isinstance(each.unit, str), f"the unit of {name} is a str: {each.unit!r}")
             promise(
-                found.better in ("higher", "lower"),
-                f"{name}: better is 'higher' or 'lower', found {found.better!r}",
+                each.better in ("higher", "lower"),
+                f"{name} is better where it is 'higher' or 'lower', found {each.better!r}",
             )
-            _promise_interval(name, found)
 
-    def test_the_network_is_left_alone(self) -> None:
-        """Weights, gradients, statistics, modes and torch's generators are as they were."""
-        model = self._model().train()
-        model["conv"].requires_grad_(requires_grad=False)
-        for parameter in model["norm"].parameters():
-            parameter.grad = torch.ones_like(parameter)
+    def test_its_figures_have_the_same_names_whatever_the_data(self) -> None:
+        """So have they the same units and order: results of many networks are one table."""
+        images, targets = self._data().tensors
+        halves = [TensorDataset(images[at::2], targets[at::2]) for at in (0, 1)]
+        once, again = (_heads(self._figures(data=half)) for half in halves)
+        promise(once == again, f"on other data {once} were {again}")
+
+    def test_the_network_is_left_as_it_was_found(self) -> None:
+        """Weights, statistics, gradients, what is frozen, modes and the global generators of
+        torch, NumPy and Python are as they were, to the bit."""
+        model = cases.in_training(self._network())
         before = cases.snapshot(model)
-        self._figures(model=model)
+        self._figures(model)
         after = cases.snapshot(model)
         changed = [name for name in before if before[name] != after[name]]
         promise(not changed, f"measuring changed {', '.join(changed)}")
 
     def test_the_data_are_left_alone(self) -> None:
-        """Not a bit of the pictures and targets changes."""
-        samples = self._samples()
-        self._figures(samples=samples)
-        same = map(torch.equal, samples, self._samples())
-        promise(all(same), "measuring changed the pictures or targets that it was given")
+        """Neither a data set nor batches change: other evaluators measure on them too."""
+        for data in (self._data(), self._batches()):
+            self._measured_or_refused("data", data=data)
+            tensors = data.tensors if isinstance(data, TensorDataset) else data[0]
+            same = all(map(torch.equal, tensors, self._data().tensors))
+            promise(same, "measuring changed pictures or targets")
 
-    def test_batches_of_another_size_give_the_same_figures(self) -> None:
-        """How many samples are measured at once changes nothing but the last digits."""
-        whole = self._figures()
-        for batch in (1, 2, 3):
-            self._promise_same(whole, self._figures(batch=batch), f"batches of {batch} gave")
+    def test_the_size_of_batches_does_not_matter(self) -> None:
+        """The figures are the same ones, to rounding, at any batch size."""
+        expected = self._figures()
+        for batch in (1, 5):
+            found = self._figures(batch=batch)
+            self._promise_alike(found, expected, f"in batches of {batch}", _ROUNDING)
 
     def test_the_same_seed_gives_the_same_figures(self) -> None:
-        """They are equal to the bit when they are measured again, unless `varies` names them."""
-        self._promise_same(self._figures(), self._figures(), "the second time gave", exactly=True)
+        """To the bit, whatever the global generators: `context.generator` is there for lots."""
+        with cases.seeded(1):
+            once = self._figures(seed=7)
+        with cases.seeded(2):
+            again = self._figures(seed=7)
+        self._promise_alike(again, once, "with one seed, the second time", 0)
 
-    def test_it_draws_lots_from_its_context_alone(self) -> None:
-        """Global generators are neither read nor advanced: `context.generator` is there for it."""
-        found = []
-        with torch.random.fork_rng(devices=[]):
-            for seed in (1, 2):
-                torch.manual_seed(seed)
-                state = random.getstate()
-                found.append(self._figures())
-                advanced = random.getstate() != state
-                promise(not advanced, "it took numbers from random: use context.generator")
-        what = "another global seed of torch, where context.generator is due, gave"
-        self._promise_same(found[0], found[1], what, exactly=True)
+    def test_the_order_of_samples_does_not_matter_to_outputs_alone(self) -> None:
+        """Data may be sorted by class: an evaluator that has only `start` finds the same value. An
+        interval may be resampled."""
+        if type(self.part).evaluate is not ticketkit.Evaluator.evaluate:
+            return
+        backwards = TensorDataset(*(each.flip(0) for each in self._data().tensors))
+        once, again = (
+            {name: dataclasses.replace(each, low=None, high=None) for name, each in found.items()}
+            for found in (self._figures(), self._figures(data=backwards))
+        )
+        self._promise_alike(again, once, "in another order", _ROUNDING)
 
-    def test_the_order_of_samples_does_not_matter(self) -> None:
-        """Where outputs alone are measured, samples in reverse order give the same values.
+    def test_pictures_may_be_bytes(self) -> None:
+        """Pictures in uint8 serve too: `ticketkit.outputs_of` divides them by 255."""
+        images, targets = self._data().tensors
+        images = (255 * images).round()
+        found = self._figures(data=TensorDataset(images.byte(), targets))
+        expected = self._figures(data=TensorDataset(images / 255, targets))
+        self._promise_alike(found, expected, "of pictures in bytes", _ROUNDING)
 
-        Drawn intervals may differ. A part with `evaluate` may draw a sample, or noise by place.
-        """
-        if type(self.part).evaluate is ticketkit.Evaluator.evaluate:
-            pictures, targets = self._samples()
-            backwards = self._figures(samples=(pictures.flip(0), targets.flip(0)))
-            whole = _values(self._figures())
-            self._promise_same(whole, _values(backwards), "the reverse order gave")
+    def test_batches_serve_as_a_data_set_does_or_are_refused(self) -> None:
+        """A list of batches, such as a loader, gives figures, or an error of ticketkit's kinds."""
+        self._measured_or_refused("a list of batches", data=self._batches())
 
     def test_one_sample_is_measured_or_refused(self) -> None:
-        """It is enough, or an `EvaluationError` says what is needed."""
-        pictures, targets = self._samples()
-        found = self._outcome(samples=(pictures[-1:], targets[-1:]))
-        failed = isinstance(found, ticketkit.PluginError)
-        promise(not failed, f"one sample is too few for it, and it does not say so: {found}")
+        """A single picture gives figures, or an error of ticketkit's kinds that says why not."""
+        images, targets = self._data().tensors
+        for at in (0, 1):
+            one = TensorDataset(images[at : at + 1], targets[at : at + 1])
+            self._measured_or_refused("one sample", data=one)
 
-    def test_no_sample_is_an_error(self) -> None:
-        """A number of nothing would be 0/0: it is an `EvaluationError`."""
-        pictures, targets = self._samples()
-        found = self._outcome(samples=(pictures[:0], targets[:0]))
-        told = isinstance(found, ticketkit.EvaluationError)
-        promise(told, f"an EvaluationError is due for no sample, found {found}")
+    def test_empty_data_is_an_evaluation_error(self) -> None:
+        """Of nothing there is no figure."""
+        empty = TensorDataset(*(each[:0] for each in self._data().tensors))
+        self._promise_refused("empty data", data=empty)
 
-    def test_outputs_that_are_no_numbers_are_an_error(self) -> None:
-        """NaN or infinity is told: as an output it would be taken for a wrong answer."""
+    def test_outputs_that_are_not_finite_are_an_evaluation_error(self) -> None:
+        """NaN and infinite outputs, be it of one sample, are never counted as an answer."""
         for bad in (math.nan, math.inf):
-            pictures, targets = self._samples()
-            pictures[1, 0, 0, 0] = bad
-            _promise_error(self._outcome(samples=(pictures, targets)), f"an output of {bad}")
+            model = answers.last_times(self._network(), bad)
+            self._promise_refused(f"an output of {bad}", model)
 
-    def test_outputs_without_classes_are_an_error(self) -> None:
-        """A network with one number for each picture is refused."""
-        mean = nn.Flatten(), nn.AdaptiveAvgPool1d(1), nn.Flatten(0)
-        model = nn.Sequential(self._model(), *mean)
-        _promise_error(self._outcome(model=model), "outputs of shape (batch,)")
+    def test_labels_that_are_no_class_are_an_evaluation_error(self) -> None:
+        """A label below 0, or of more classes than there are outputs, is never just wrong."""
+        images, targets = self._data().tensors
+        for label in (-1, 3 if self.segmentation else 4):
+            bad = targets.clone()
+            bad[-1] = label
+            self._promise_refused(f"label {label}", data=TensorDataset(images, bad))
 
-    def test_a_label_that_is_no_class_is_an_error(self) -> None:
-        """One out of range is refused; or no label whatsoever has a part in the figures."""
-        pictures, targets = self._samples()
-        targets[1] = 77
-        found = self._outcome(samples=(pictures, targets))
-        if not isinstance(found, ticketkit.TicketkitError):
-            targets[1] = self._model().eval()(pictures[1:2]).argmax(1)[0]
-            other = self._figures(samples=(pictures, targets))
-            self._promise_same(other, found, "label 77, which is out of range, gave")
+    def test_outputs_of_too_few_dimensions_are_refused(self) -> None:
+        """Outputs that are not (batch, classes, ...) are an error of ticketkit's kinds."""
+        for dimensions in range(1, 4 if self.segmentation else 2):
+            model = answers.flattened(self._network(), dimensions)
+            self._promise_refused(
+                f"outputs of {dimensions} dimensions", model, kind=ticketkit.TicketkitError
+            )
 
-    def _model(self) -> Any:
-        return cases.segmenting() if self.segmentation else cases.runnable()
+    def _network(self) -> nn.Module:
+        if self.segmentation:
+            return cases.segmenting()
+        return answers.varied(cases.pictures(_COUNT, _SIDE)[0])
 
-    def _samples(self) -> Samples:
-        return cases.maps() if self.segmentation else cases.pictures()
+    def _data(self) -> TensorDataset:
+        made = cases.maps if self.segmentation else cases.pictures
+        return TensorDataset(*made(_COUNT, _SIDE))
+
+    def _batches(self) -> list[tuple[torch.Tensor, ...]]:
+        return [self._data().tensors]
 
     def _figures(
-        self, *, model: nn.Module | None = None, samples: Samples | None = None, batch: int = 256
-    ) -> ticketkit.Figures:
-        """What it measures of a network."""
-        model = self._model() if model is None else model
-        data = TensorDataset(*(samples or self._samples()))
-        (found,) = ticketkit.evaluate(model, data, [self.part], batch=batch).values()
-        return found
+        self, model: nn.Module | None = None, data: Any = None, batch: int = 256, seed: int = 0
+    ) -> Any:
+        model = self._network() if model is None else model
+        data = self._data() if data is None else data
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an evaluator may warn of what these networks are
+            results = ticketkit.evaluate(model, data, [self.part], batch=batch, seed=seed)
+        return next(iter(results.values()))
 
-    def _outcome(self, **case: Any) -> ticketkit.Figures | ticketkit.TicketkitError:
-        """What it measures, or the error that it is."""
+    def _measured_or_refused(
+        self, what: str, model: nn.Module | None = None, data: Any = None
+    ) -> Any:
+        """The figures, or the error of ticketkit's kinds, which is none of a plugin that failed."""
         try:
-            return self._figures(**case)
+            return self._figures(model, data)
+        except ticketkit.PluginError as error:
+            raise AssertionError(
+                f"{what} made it fail, where figures are due, or a ticketkit.EvaluationError: "
+                f"{error}"
+            ) from error
         except ticketkit.TicketkitError as error:
             return error
 
-    def _promise_same(
-        self, one: ticketkit.Figures, other: ticketkit.Figures, what: str, *, exactly: bool = False
+    def _promise_refused(
+        self,
+        what: str,
+        model: nn.Module | None = None,
+        data: Any = None,
+        kind: type[Exception] = ticketkit.EvaluationError,
     ) -> None:
-        promise(list(one) == list(other), f"{what} {list(other)}, where {list(one)} are due")
-        for name in one:
-            same = one[name] == other[name] if exactly else _close(one[name], other[name])
-            promise(same or name in self.varies, f"{name}: {what} {other[name]}, not {one[name]}")
+        found = self._measured_or_refused(what, model, data)
+        promise(
+            isinstance(found, kind),
+            f"{what} gave {found!r}, where a ticketkit.{kind.__name__} is due: "
+            "ticketkit.check_predictions raises one",
+        )
+
+    def _promise_alike(self, found: Any, expected: Any, when: str, tolerance: float) -> None:
+        promise(list(found) == list(expected), f"{when}, {list(expected)} were {list(found)}")
+        for name in set(found) - set(self.varies):
+            one, other = found[name], expected[name]
+            promise(_alike(one, other, tolerance), f"{when}, {name} is {one}, where it was {other}")
 
 
-def _promise_interval(name: str, found: ticketkit.Estimate) -> None:
-    ends = [end for end in (found.low, found.high) if end is not None]
-    promise(len(ends) != 1, f"{name}: an interval has two ends, or is none: found one, {ends}")
-    low, high = ends or (found.value, found.value)
-    promise(
-        math.isfinite(low) and math.isfinite(high) and low <= found.value <= high,
-        f"{name}: the value {found.value} is not in its interval, {low} to {high}",
+def _heads(figures: ticketkit.Figures) -> list[tuple[str, str, str]]:
+    return [(name, each.unit, each.better) for name, each in figures.items()]
+
+
+def _alike(one: ticketkit.Estimate, other: ticketkit.Estimate, tolerance: float) -> bool:
+    pairs = zip(dataclasses.astuple(one), dataclasses.astuple(other), strict=True)
+    return all(
+        math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+        if isinstance(a, float) and isinstance(b, float)
+        else a == b
+        for a, b in pairs
     )
-    promise(
-        found.unit != "share" or 0 <= low <= high <= 1,
-        f"{name}: a share is from 0 to 1, found {found.value}, from {low} to {high}",
-    )
-
-
-def _promise_error(found: object, what: str) -> None:
-    told = isinstance(found, ticketkit.TicketkitError)
-    promise(told, f"an error is due for {what}, found {found}")
-
-
-def _values(figures: ticketkit.Figures) -> ticketkit.Figures:
-    return {n: dataclasses.replace(each, low=None, high=None) for n, each in figures.items()}
-
-
-def _close(one: ticketkit.Estimate, other: ticketkit.Estimate) -> bool:
-    rest = (one.n, one.unit, one.better) == (other.n, other.unit, other.better)
-    close = partial(math.isclose, rel_tol=1e-4, abs_tol=1e-6)
-    return rest and all(map(close, _numbers(one), _numbers(other)))
-
-
-def _numbers(found: ticketkit.Estimate) -> list[float]:
-    return [math.inf if n is None else n for n in (found.value, found.low, found.high)]

@@ -42,7 +42,7 @@ class RobustifierLaws(PartLaws):
 
     def test_the_network_is_left_alone(self) -> None:
         """Weights, gradients, what is frozen, statistics and modes are as they were, to the bit."""
-        model, (inputs, targets) = _in_training(), cases.pictures()
+        model, (inputs, targets) = cases.in_training(cases.runnable()), cases.pictures()
         before = cases.snapshot(model)
         self.part.perturb(model, inputs, targets, _context())
         _promise_unchanged("perturb", before, model)
@@ -91,7 +91,7 @@ class RobustifierLaws(PartLaws):
 
     def test_batches_makes_one_step_or_more_of_a_batch(self) -> None:
         """Each step's inputs are as `perturb` returns them; the network is left to its training."""
-        model, (inputs, targets) = _in_training(), cases.pictures()
+        model, (inputs, targets) = cases.in_training(cases.runnable()), cases.pictures()
         steps = iter(self.part.batches(model, inputs, targets, _context()))
         count = 0
         while True:
@@ -108,7 +108,7 @@ class RobustifierLaws(PartLaws):
 
     def _steps(self) -> Iterator[torch.Tensor]:
         """What the network is trained on with one batch."""
-        model, (inputs, targets) = _in_training(), cases.pictures()
+        model, (inputs, targets) = cases.in_training(cases.runnable()), cases.pictures()
         for found in self.part.batches(model, inputs, targets, _context()):
             yield found.detach().clone()
             _train(model, found, targets)
@@ -121,16 +121,6 @@ def _loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def _context(strength: float = 1.0) -> ticketkit.StepContext:
     generator = torch.Generator().manual_seed(0)
     return ticketkit.StepContext(_loss, generator, progress=0.5, strength=strength)
-
-
-def _in_training() -> cases.Runnable:
-    """A network amid its training: gradients are there, a layer is frozen, another evaluates."""
-    model = cases.runnable().train()
-    model["conv"].requires_grad_(requires_grad=False)
-    model["linear"].eval()
-    for parameter in model["linear"].parameters():
-        parameter.grad = torch.ones_like(parameter)
-    return model
 
 
 def _train(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:

@@ -1,6 +1,5 @@
-"""What every evaluator promises, and what this one does."""
+"""What every evaluator promises, and what this one measures."""
 
-import pytest
 import torch
 from ticketkit_margin import Margin
 
@@ -12,8 +11,10 @@ class TestMargin(EvaluatorLaws):
     part = Margin()
 
 
-def test_it_is_the_mean_distance_of_the_two_highest_probabilities() -> None:
-    shares = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
-    batch = shares.log(), torch.tensor([0, 1])
-    (found,) = ticketkit.evaluate(torch.nn.Identity(), [batch], [Margin()]).values()
-    assert found["margin"].value == pytest.approx((0.2 + 0.7) / 2)
+def test_it_is_the_lead_of_the_true_class() -> None:
+    outputs = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]]).log()
+    data = [(outputs, torch.tensor([0, 1]))]
+    (figures,) = ticketkit.evaluate(torch.nn.Identity(), data, [Margin()]).values()
+    # One leads by 0.5, the other is 0.3 behind.
+    assert abs(figures["margin"].value - 0.1) < 1e-7
+    assert figures["margin"].n == 2

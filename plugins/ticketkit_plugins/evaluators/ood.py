@@ -4,176 +4,146 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, cast
 
 import ticketkit
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from torch.utils.data import Dataset
 
-    Scores = np.ndarray[Any, np.dtype[np.float64]]
-    Shape = tuple[int, int, int]
+    Dataset = torch.utils.data.Dataset[Any]
+    Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+_NOISE = "noise"
 
 
 @dataclass(frozen=True)
 class OutOfDistribution(ticketkit.Evaluator):
-    """Does the network know what it was not made for? The area under the ROC curve.
+    """How well a network tells its own task's pictures from others: the area under the ROC curve.
 
-    It is the chance that a picture of the data scores higher than one of another set, equals
-    counting a half, by each of two scores, in float64: `msp`, the highest softmax probability
-    (Hendrycks and Gimpel 2017, arXiv 1610.02136), and `energy`, the logsumexp of the logits (Liu
-    et al. 2020, arXiv 2010.03759).
+    Its own pictures are the positives, and two scores tell: `msp`, the highest probability
+    (Hendrycks and Gimpel 2017, arXiv 1610.02136), and `energy`, the logarithm of the sum of
+    exp(logits) (Liu et al. 2020, arXiv 2010.03759), both in float64. Ties count 1/2; the interval
+    is Newcombe's. A figure of each score for each set: `svhn.msp`, `svhn.energy`.
 
-    Each set in `against` has both, as `SET.msp` and `SET.energy`. A task, by its name without
-    options, is its test split; it should be another one than that of the data, or 1/2 is due.
-    `noise` is as many pictures as the data has, of normal values of mean 1/2 and deviation 1,
-    clipped to [0, 1] (Liang et al. 2018, arXiv 1706.02690). Pictures of a task are brought to the
-    shape of the data's first one: bilinear and antialiased, grey repeated in each channel, colours
-    averaged to grey. Intervals are DeLong's (1988); there is none for a single picture, nor where
-    his variance is 0, as that of scores which overlap nowhere.
+    `against` names tasks, whose test pictures are taken, with their usual options, and `noise`:
+    values drawn from a Gaussian of mean 1/2 and deviation 1, clipped to [0, 1] (Liang et al. 2018,
+    arXiv 1706.02690), as many pictures as the task has. Pictures are brought to the shape of the
+    task's first one: resized, bilinear and antialiased, grey repeated, colours averaged.
     """
 
     name = "ood"
-    against: tuple[str, ...] = ("noise",)
+    against: tuple[str, ...] = (_NOISE,)
 
     def __post_init__(self) -> None:
-        if not self.against or len(set(self.against)) < len(self.against):
-            found = "+".join(self.against) or "none"
-            raise ticketkit.UsageError(f"ood: against is one set or more, each once, found {found}")
-        self._tasks()
+        if not self.against:
+            raise ticketkit.UsageError("ood: against names one set or more, such as svhn+noise")
+        for name in self.against:
+            if name != _NOISE:
+                ticketkit.resolve("task", name)
 
-    def start(self) -> Any:
-        """The scores of the data, which mean nothing without those of another set."""
+    def start(self) -> ticketkit.Accumulator:
         return _Scores()
 
     def evaluate(
-        self, model: torch.nn.Module, data: Dataset[Any], context: ticketkit.EvaluationContext
+        self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
     ) -> ticketkit.Figures:
-        figures, inside = {}, context.gathered
-        for name, pictures in list(self._sets(_shape(data), context)):
-            outside = _Scores()
-            with context.progress(name, len(pictures)) as advance:
-                for outputs, targets in ticketkit.outputs_of(model, pictures, context.batch):
-                    outside.update(outputs, targets)
-                    advance(len(outputs))
-            figures[f"{name}.msp"] = _auroc(inside.msp, outside.msp)
-            figures[f"{name}.energy"] = _auroc(inside.energy, outside.energy)
-        return figures
-
-    def _tasks(self) -> dict[str, ticketkit.Task]:
-        """The tasks among the sets; an error for a name that is none."""
-        names = [name for name in self.against if name != "noise"]
-        return {name: cast("ticketkit.Task", ticketkit.resolve("task", name)) for name in names}
-
-    def _sets(self, shape: Shape, context: ticketkit.EvaluationContext) -> Iterator[Any]:
-        """Each set's name, and its pictures in this shape as a data set."""
-        from torch.utils.data import Subset
-
-        tasks = self._tasks()
+        own = context.gathered
+        inputs, _ = next(iter(ticketkit.batches_of(data, 1)))
+        shape = tuple(inputs.shape[1:])
+        figures: dict[str, ticketkit.Estimate] = {}
         for name in self.against:
-            if name in tasks:
-                test: Any = ticketkit.data_of(tasks[name], context.root).test
-                yield name, Subset(cast("Any", _Fitted(name, test, shape)), range(len(test)))
-            else:
-                noise: Any = _Noise(shape, context)
-                yield name, Subset(noise, range(context.gathered.n))
+            count, batches = _others(name, shape, own.n, context)
+            scores = _Scores()
+            with context.progress(f"ood {name}", count) as advance:
+                for outputs, _ in ticketkit.outputs_of(model, batches, context.batch):
+                    scores.add(outputs)
+                    advance(len(outputs))
+            for kind in ("msp", "energy"):
+                figures[f"{name}.{kind}"] = _area(own.of(kind), scores.of(kind))
+        return figures
 
 
 class _Scores:
-    """The scores of all samples so far."""
+    """The scores of each picture so far."""
 
     def __init__(self) -> None:
         self.n = 0
-        self.msp: list[torch.Tensor] = []
-        self.energy: list[torch.Tensor] = []
+        self.kept: dict[str, list[torch.Tensor]] = {"msp": [], "energy": []}
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         ticketkit.check_predictions(outputs, targets, first=self.n)
+        self.add(outputs)
+
+    def add(self, outputs: torch.Tensor) -> None:
+        """Take in pictures without classes."""
+        ticketkit.check_finite(outputs, first=self.n)
         if outputs.dim() != 2:
             raise ticketkit.EvaluationError(
                 f"ood takes outputs (batch, classes), found {tuple(outputs.shape)}"
             )
-        logits = outputs.double()
-        highest, predicted = logits.max(1, keepdim=True)
-        others = logits.scatter(1, predicted, -float("inf")).logsumexp(1)
+        energy = outputs.double().logsumexp(1)
+        highest = (outputs.double().amax(1) - energy).exp()
         self.n += len(outputs)
-        # The logarithm of the odds ranks as the probability does, and is no tie where that is so
-        # near 1 that float64 rounds it.
-        self.msp.append(highest[:, 0] - others)
-        self.energy.append(logits.logsumexp(1))
+        self.kept["msp"].append(highest.cpu())
+        self.kept["energy"].append(energy.cpu())
 
-
-class _Noise:
-    """Pictures of noise by their places, each the same whatever batch it is in."""
-
-    def __init__(self, shape: Shape, context: ticketkit.EvaluationContext) -> None:
-        self.shape, self.context = shape, context
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def of(self, kind: str) -> torch.Tensor:
+        """The scores of this kind."""
         import torch
 
-        normal = torch.randn(self.shape, generator=self.context.generator("noise", index))
-        return (normal + 0.5).clamp(0, 1), 0
+        if not self.n:
+            raise ticketkit.EvaluationError("ood needs in- and out-of-distribution samples")
+        return torch.cat(self.kept[kind])
+
+    def compute(self) -> ticketkit.Figures:
+        """Nobody asks: the figures need other pictures too."""
+        raise NotImplementedError
 
 
-class _Fitted:
-    """The pictures of a data set in another shape, their targets 0."""
-
-    def __init__(self, name: str, data: Any, shape: Shape) -> None:
-        self.name, self.data, self.shape = name, data, shape
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        from torch.nn.functional import interpolate
-
-        picture, size = self.data[index][0], self.shape[1:]
-        whole = picture.float() / (1 if picture.is_floating_point() else 255)
-        if whole.shape[1:] != size:
-            whole = interpolate(whole[None], size, mode="bilinear", antialias=True)[0]
-        return self._coloured(whole), 0
-
-    def _coloured(self, picture: torch.Tensor) -> torch.Tensor:
-        channels = self.shape[0]
-        if channels == 1:
-            return picture.mean(0, keepdim=True)
-        if len(picture) not in (1, channels):
-            raise ticketkit.EvaluationError(
-                f"ood: pictures of {self.name} have {len(picture)} channels, the data's {channels}"
-            )
-        return picture.expand(channels, -1, -1)
+def _others(
+    name: str, shape: tuple[int, ...], count: int, context: ticketkit.EvaluationContext
+) -> tuple[int, Batches]:
+    """How many pictures a set has, and batches of them in this shape."""
+    if name == _NOISE:
+        return count, _noise(shape, count, context)
+    task = cast("ticketkit.Task", ticketkit.resolve("task", name))
+    test = ticketkit.data_of(task, context.root).test
+    return len(test), _reshaped(ticketkit.batches_of(test, context.batch), shape)  # type: ignore[arg-type]
 
 
-def _shape(data: Any) -> Shape:
-    """The shape of the data's first picture."""
-    inputs, _ = next(ticketkit.batches_of(data, 1))
-    if inputs.dim() != 4:
-        raise ticketkit.EvaluationError(
-            f"ood takes pictures (channels, height, width), found {tuple(inputs.shape[1:])}"
-        )
-    channels, height, width = inputs.shape[1:]
-    return channels, height, width
-
-
-def _auroc(inside: list[torch.Tensor], outside: list[torch.Tensor]) -> ticketkit.Estimate:
-    """From each score's placement: the share of the other kind that it is on the right side of."""
-    import numpy as np
+def _noise(shape: tuple[int, ...], count: int, context: ticketkit.EvaluationContext) -> Batches:
     import torch
+
+    for first in range(0, count, context.batch):
+        indices = range(first, min(first + context.batch, count))
+        # A generator a picture, so that batches of another size hold the same ones.
+        drawn = [torch.randn(shape, generator=context.generator(_NOISE, i)) for i in indices]
+        yield (torch.stack(drawn) + 0.5).clamp(0, 1), torch.zeros(len(drawn), dtype=torch.long)
+
+
+def _reshaped(batches: Any, shape: tuple[int, ...]) -> Batches:
+    from torch.nn.functional import interpolate
+
+    channels, *size = shape
+    for inputs, targets in batches:
+        pictures = inputs.float() / (1 if inputs.is_floating_point() else 255)
+        if pictures.shape[1] != channels:
+            pictures = pictures.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+        if list(pictures.shape[2:]) != size:
+            pictures = interpolate(pictures, size, mode="bilinear", antialias=True).clamp(0, 1)
+        yield pictures, targets.flatten(1)[:, 0] if targets.dim() > 1 else targets
+
+
+def _area(inside: torch.Tensor, outside: torch.Tensor) -> ticketkit.Estimate:
+    """The share of pairs in which the own picture has the higher score (Mann and Whitney 1947)."""
     from scipy.stats import rankdata
 
-    if not inside or not outside:
-        raise ticketkit.EvaluationError("ood needs in- and out-of-distribution samples")
-    high, low = (torch.cat(scores).cpu().numpy() for scores in (inside, outside))
-    ranks = rankdata(np.concatenate([high, low]))
-    above = (ranks[: len(high)] - rankdata(high)) / len(low)
-    below = 1 - (ranks[len(high) :] - rankdata(low)) / len(high)
-    value, n = float(above.mean()), len(ranks)
-    if len(high) == 1 or len(low) == 1 or np.ptp(above) == np.ptp(below) == 0:
-        return ticketkit.Estimate(value, n, unit="share")
-    variance = above.var(ddof=1) / len(high) + below.var(ddof=1) / len(low)
-    half = NormalDist().inv_cdf(0.975) * float(np.sqrt(variance))
-    return ticketkit.Estimate(value, n, max(0.0, value - half), min(1.0, value + half), "share")
+    ranks = rankdata([*inside.tolist(), *outside.tolist()])
+    n, m = len(inside), len(outside)
+    area = (ranks[:n].sum() - n * (n + 1) / 2) / (n * m)
+    low, high = ticketkit.auc_interval(area, n, m)
+    return ticketkit.Estimate(float(area), n + m, low, high, unit="share")
 
 
 @ticketkit.hookimpl

@@ -15,12 +15,13 @@ import ticketkit
 from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.miou import MeanIoU
 
-LAW = settings(deadline=None, max_examples=50)
-
 
 class TestMeanIoU(EvaluatorLaws):
     part = MeanIoU()
     segmentation = True
+
+
+LAW = settings(deadline=None, max_examples=50)
 
 
 def measured(outputs: torch.Tensor, targets: torch.Tensor, batch: int = 2) -> ticketkit.Estimate:

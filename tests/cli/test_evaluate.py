@@ -1,0 +1,243 @@
+"""`ticketkit evaluate`: what it measures, keeps, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import ticketkit
+from tests.cli.conftest import Cli, Result
+from tests.samples import names
+from ticketkit.cli import main
+from ticketkit.datasets import data_of
+from ticketkit.files import reserve
+from ticketkit.networks import network_of
+from ticketkit.options import resolve
+from ticketkit.saving import save_checkpoint
+
+NETWORK = "resnet10:width=8,stem=small"
+TASK = "glyphs:count=200,size=8"
+ATTACK = "adversarial:norm=l2,eps=0.1,steps=1,count=40"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a network that was pretrained for a moment, `m`, and its ticket, `t`."""
+    folder = tmp_path_factory.mktemp("made")
+    model, ticket = str(folder / "m.safetensors"), str(folder / "t.safetensors")
+    words = ("--arch", NETWORK, "--fit", "small:epochs=1", "--run", str(folder / "run"), "-q")
+    assert main(["pretrain", "--task", TASK, *words, "-o", model]) == 0
+    draw = ("prune", model, "--sparsity", "0.8", "--ticket", ticket, "--no-checkpoint", "-q")
+    assert main([*draw]) == 0
+    return folder
+
+
+@pytest.fixture
+def evaluate(cli: Cli, made: Path, folder: Path) -> Cli:
+    """Run `ticketkit evaluate m.safetensors`, by its accuracy and an attack where nothing else."""
+    for name in ("m.safetensors", "t.safetensors"):
+        shutil.copy(made / name, folder)
+
+    def run(*arguments: object, of: tuple[str, ...] = ("accuracy", ATTACK)) -> Result:
+        measures = [word for spec in of for word in ("-e", spec)]
+        return cli("evaluate", "m.safetensors", *measures, *arguments)
+
+    return run
+
+
+INPUTS = ["m.safetensors", "t.safetensors"]
+
+
+def test_the_document_is_what_python_measures(evaluate: Cli, folder: Path) -> None:
+    document = evaluate("--json").document
+    model = network_of(NETWORK, 62, 1)
+    model.load_state_dict(dict(ticketkit.open_checkpoint(folder / "m.safetensors")))
+    test = data_of(resolve("task", TASK)).test  # type: ignore[arg-type]
+    found = ticketkit.evaluate(model, test, ["accuracy", ATTACK])
+    for (spec, figures), ours in zip(document["results"].items(), found.values(), strict=True):
+        assert spec.partition(":")[0] in ("accuracy", "adversarial")
+        assert figures == {name: vars(each) for name, each in ours.items()}
+
+
+def test_the_document_tells_every_setting(evaluate: Cli) -> None:
+    document = evaluate("--json", "--seed", 3).document
+    assert document["schema"] == "ticketkit.evaluate/1"
+    assert document["version"] == ticketkit.__version__
+    assert (document["task"], document["arch"]) == ("glyphs:size=8,count=200,seed=0", NETWORK)
+    assert (document["seed"], document["batch"], document["crop"]) == (3, 256, None)
+    assert document["data"]["test"]["count"] == 50
+    assert document["checkpoint"]["file"] == "m.safetensors"
+    assert document["source"]["fit"].startswith("epochs=1,")
+    assert list(document["results"])[1].startswith("adversarial:norm=l2,eps=0.1,steps=1,step=none")
+    assert document["environment"]["device"] == "cpu"
+    assert document["versions"]["ticketkit"] == ticketkit.__version__
+    assert (document["ticket"], document["notes"]) == (None, [])
+
+
+def test_json_prints_exactly_what_the_files_hold_with_a_table_beside(
+    evaluate: Cli, folder: Path
+) -> None:
+    done = evaluate("--json", "-o", "worth.json", "--run", "r")
+    assert (done.status, done.err) == (0, "")
+    assert (
+        done.out
+        == (folder / "worth.json").read_text()
+        == (folder / "r/result/result.json").read_text()
+    )
+    table = (folder / "worth.csv").read_text()
+    assert table == (folder / "r/result/result.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["figure"] for row in rows] == ["top1", "top5", "per_class", "fgsm-l2-0.1", "clean"]
+    top1 = done.document["results"]["accuracy"]["top1"]
+    assert {name: float(rows[0][name]) for name in ("value", "n", "low", "high")} == {
+        name: top1[name] for name in ("value", "n", "low", "high")
+    }
+    assert names(folder) == sorted([*INPUTS, "r", "worth.csv", "worth.json"])
+
+
+def test_people_get_a_table_that_fits_a_terminal(evaluate: Cli) -> None:
+    done = evaluate("-o", "worth.json", "--run", "r")
+    lines = done.out.splitlines()
+    assert lines[0] == f"m.safetensors, {NETWORK}"
+    assert lines[1] == "on glyphs:size=8,count=200,seed=0, 50 test pictures"
+    assert lines[3].split() == ["measure", "value", "95", "%", "interval", "n"]
+    assert [line.split()[0] for line in lines[4:9]] == [
+        *("accuracy.top1", "accuracy.top5", "accuracy.per_class"),
+        *("adversarial.fgsm-l2-0.1", "adversarial.clean"),
+    ]
+    assert " % " in lines[4]
+    assert lines[9].startswith("adversarial: norm=l2, eps=0.1, steps=1,")
+    assert lines[-2:] == ["run r", "wrote worth.json and worth.csv"]
+    assert max(map(len, lines)) <= 80
+    assert evaluate("--run", "r", "--resume", "--quiet") == Result(0, "", "")
+
+
+def test_the_tasks_own_metric_is_measured_where_nothing_is_asked(evaluate: Cli) -> None:
+    assert list(evaluate("--json", of=()).document["results"]) == ["accuracy"]
+
+
+def test_a_ticket_is_measured_with_its_zeros(evaluate: Cli, cli: Cli, folder: Path) -> None:
+    found = evaluate("--json", "--ticket", "t.safetensors").document
+    assert found["ticket"]["sparsity"]["requested"] == 0.8
+    assert len(found["ticket"]["sha256"]) == 64
+    (note,) = found["notes"]
+    assert note.endswith("weights that the ticket removes were set to zero")
+    assert cli("apply", "t.safetensors", "m.safetensors", "-o", "p.safetensors", "-q").status == 0
+    pruned = cli("evaluate", "p.safetensors", "-e", "accuracy", "-e", ATTACK, "--json")
+    assert pruned.document["results"] == found["results"]
+    both = cli("evaluate", "p.safetensors", "--ticket", "t.safetensors", "-e", "accuracy", "--json")
+    assert both.document["notes"] == []
+
+
+def test_a_ticket_of_other_weights_is_refused(evaluate: Cli, folder: Path) -> None:
+    weights = dict(ticketkit.open_checkpoint(folder / "m.safetensors"))
+    weights["conv1.weight"] = weights["conv1.weight"] + 1
+    told = ticketkit.open_checkpoint(folder / "m.safetensors").pretraining
+    assert told is not None
+    (folder / "m.safetensors").unlink()
+    with reserve(folder / "m.safetensors") as output:
+        save_checkpoint(output, weights, told)
+    done = evaluate("--ticket", "t.safetensors")
+    assert (done.status, done.out) == (3, "")
+    assert "drawn from" in done.err
+    assert evaluate("--ticket", "t.safetensors", "--no-verify", "-q").status == 0
+
+
+class Interrupted(Exception):
+    """What a test raises."""
+
+
+def test_an_interrupted_command_goes_on_after_the_evaluators_that_were_finished(
+    evaluate: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate("--json", "--run", "whole")
+    attack = ticketkit.attacks.attack
+    monkeypatch.setattr(
+        "ticketkit.attacking.attack", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    assert evaluate("--run", "r").status == 130
+    assert names(folder / "r") == ["evaluator-01-figures", "events.jsonl", "run.json"]
+    monkeypatch.setattr("ticketkit.attacking.attack", attack)
+    kept = (folder / "r/evaluator-01-figures/figures.json").read_text()
+    again = evaluate("--json", "--run", "r", "--resume")
+    assert again.out == whole.out
+    assert (folder / "r/evaluator-01-figures/figures.json").read_text() == kept
+
+
+def test_a_finished_run_says_the_same_and_a_damaged_figure_is_measured_again(
+    evaluate: Cli, folder: Path
+) -> None:
+    first = evaluate("--json", "--run", "r")
+    assert evaluate("--json", "--run", "r", "--resume").out == first.out
+    shutil.rmtree(folder / "r/result")
+    (folder / "r/evaluator-01-figures/figures.json").write_text("{}")
+    again = evaluate("--json", "--run", "r", "--resume").document
+    assert "was renamed evaluator-01-figures.bad" in again["notes"][0]
+    assert again["results"] == first.document["results"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("--task", "digits:size=8"), 3, "its head fc is for 62 classes, the network's for 10"),
+        (("--task", "gliphs"), 2, "unknown task 'gliphs'"),
+        (("-e", "acuracy"), 2, "unknown evaluator 'acuracy'"),
+        (("-e", "accuracy:bins=3"), 2, "no option 'bins'"),
+        (("--batch", "0"), 2, "batch is a number of pictures from 1 on, found 0"),
+        (("--seed", "-1"), 2, "seed is a whole number from 0"),
+        (("-o", "worth.txt"), 2, "end its name in .json, found 'worth.txt'"),
+        (("--fit", "slow"), 2, "unknown preset 'slow'"),
+        (("--ticket", "none.safetensors"), 3, "none.safetensors: no such file"),
+        (("--device", "cuda:99"), 2, "device 'cuda:99' was asked for"),
+        (("--download",), 2, "downloads nothing"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_and_leaves_nothing(
+    arguments: tuple[str, ...], status: int, told: str, evaluate: Cli, folder: Path
+) -> None:
+    done = evaluate(*arguments)
+    assert (done.status, done.out) == (status, "")
+    assert told in done.err
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert names(folder) == INPUTS
+
+
+def test_a_file_that_tells_nothing_needs_a_task_and_a_network(cli: Cli, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(network_of(NETWORK, 62, 1).state_dict(), folder / "bare.safetensors")
+    done = cli("evaluate", "bare.safetensors")
+    assert done.status == 2
+    assert "bare.safetensors does not tell what task it was trained on: give one with" in done.err
+    done = cli("evaluate", "bare.safetensors", "--task", TASK)
+    assert (done.status, "give it with --arch" in done.err) == (2, True)
+    done = cli("evaluate", "bare.safetensors", "--task", TASK, "--arch", NETWORK, "--json")
+    assert done.document["source"] is None
+    assert "normalis" in " ".join(done.document["notes"])
+
+
+def test_outputs_that_are_there_are_refused_before_anything_is_measured(
+    evaluate: Cli, folder: Path
+) -> None:
+    (folder / "worth.csv").write_text("mine")
+    done = evaluate("-o", "worth.json")
+    assert done == Result(
+        2, "", "error: already there: worth.csv; --force replaces what is there\n"
+    )
+    assert names(folder) == [*INPUTS, "worth.csv"]
+    assert evaluate("-o", "worth.json", "--force", "-q").status == 0
+    assert json.loads((folder / "worth.json").read_text())["schema"] == "ticketkit.evaluate/1"
+
+
+def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:
+    assert evaluate("--run", "r", "-q").status == 0
+    done = evaluate("--run", "r", "--resume", "--seed", 9)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: r: a run of another recipe: seed was 0 and is 9")
+    assert evaluate("--run", "r").err.startswith("error: already there: r; --resume goes on")

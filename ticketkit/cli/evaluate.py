@@ -1,0 +1,78 @@
+"""`ticketkit evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ticketkit.cli import printing
+from ticketkit.cli.bars import bars
+from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify
+from ticketkit.cli.training import options_on_task
+
+
+@click.command("evaluate", short_help="Measure what a checkpoint is worth on a task.")
+@click.argument("file", type=TensorFile())
+@click.option("--task", default="", help="[default: what FILE was trained on]")
+@click.option(
+    "-e",
+    "--evaluator",
+    "evaluators",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="What to measure, once or more often. [default: the task's metric]",
+)
+@click.option("--ticket", type=TensorFile(), help="Measure this ticket of FILE.")
+@click.option("--arch", help="[default: what FILE's metadata tells]")
+@click.option(
+    "--fit",
+    metavar="PRESET[:key=value,...]",
+    help="Crop pictures as this schedule does. [default: FILE's; for photographs paper]",
+)
+@click.option("--batch", type=int, default=256, show_default=True, help="Pictures at a time.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the JSON document there too, and a table beside it, in .csv.",
+)
+@options_on_task
+@no_verify
+@checkpoint_key
+def command(file: Path, as_json: bool, quiet: bool, no_verify: bool, **given: Any) -> None:
+    """Measure what the checkpoint FILE is worth on the test pictures of a task.
+
+    'ticketkit parts' lists the evaluators. Those that need the network's outputs alone share one
+    pass over the pictures. Each result is kept as soon as it is known: an interrupted command goes
+    on with --resume.
+    """
+    from ticketkit.evaluating import Evaluation, evaluated_in_run
+
+    request = Evaluation(checkpoint=file, verify=not no_verify, **given)
+    with bars(quiet):
+        document, run = evaluated_in_run(request)
+    printing.failures(quiet)
+    if as_json:
+        printing.json_document(document)
+    elif not quiet:
+        _print(document, run, request.output)
+
+
+def _print(document: dict[str, Any], run: Path, output: Path | None) -> None:
+    printing.say(f"{document['checkpoint']['file']}, {document['arch']}")
+    ticket = document["ticket"]
+    if ticket:
+        reached = ticket["sparsity"]["reached"]["prunable"]
+        printing.say(f"ticket at sparsity {reached:.6f}")
+    count, crop = document["data"]["test"]["count"], document["crop"]
+    cut = f", their middle {crop} pixels" if crop else ""
+    printing.say(f"on {document['task']}, {count:,} test pictures{cut}")
+    click.echo()
+    printing.results(document["results"])
+    click.echo()
+    printing.say(f"run {run}")
+    if output:
+        printing.say(f"wrote {output} and {output.with_suffix('.csv')}")
+    printing.notes(document["notes"])

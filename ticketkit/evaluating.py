@@ -1,0 +1,237 @@
+"""What a checkpoint is worth on a task: the work behind `evaluate`, in a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import ticketkit
+from ticketkit.checkpoint import Checkpoint, open_checkpoint
+from ticketkit.describe import of_normalisation, ticket_document, without_normalisation
+from ticketkit.errors import UsageError, printable
+from ticketkit.experiments import RESULT, OnTask, data_for, of_the_data, opened, ready
+from ticketkit.files import Output, reserve, sha256
+from ticketkit.imagefiles import ImageFiles
+from ticketkit.options import resolve, spec_of
+from ticketkit.outputs import check_absent, same_place
+from ticketkit.parts import Task
+from ticketkit.presets import schedule_of
+from ticketkit.resultfile import DOCUMENT, read_result, result_table, result_text, write_result
+from ticketkit.ticket import Ticket, load_ticket
+from ticketkit.versions import versions_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.schedules import Schedule
+    from ticketkit.stages import Run
+
+_FIGURES = "figures.json"
+
+
+@dataclass(frozen=True)
+class Evaluation(OnTask):
+    """What `ticketkit evaluate` was asked for; an empty `task` is the one that the file tells."""
+
+    checkpoint: Path = Path()
+    evaluators: tuple[str, ...] = ()
+    """Their specs; none for what the task is measured by."""
+    ticket: Path | None = None
+    """Its mask is applied first; None for the weights as they are."""
+    fit: str | None = None
+    """The schedule whose crops are measured; None for that of the file, where it tells one."""
+    batch: int = 256
+    output: Path | None = None
+    """Where the result goes, beside the run, with a table beside it; None for nowhere else."""
+    verify: bool = True
+    checkpoint_key: str | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.batch < 1:
+            raise UsageError(f"batch is a number of pictures from 1 on, found {self.batch}")
+        if self.output is None:
+            return
+        if self.output.suffix != ".json":
+            found = printable(self.output.name)
+            raise UsageError(f"the result is a JSON file: end its name in .json, found {found!r}")
+        if any(same_place(self.output, each) for each in (self.checkpoint, self.ticket) if each):
+            raise UsageError(f"the output would replace an input: {printable(str(self.output))}")
+        check_absent(self._outputs(), force=self.force or self.resume)
+
+    def _outputs(self) -> tuple[Path, ...]:
+        return () if self.output is None else (self.output, self.output.with_suffix(".csv"))
+
+    def places(self, stack: ExitStack) -> list[Output]:
+        """The outputs, held until the stack is closed."""
+        return [stack.enter_context(reserve(path)) for path in self._outputs()]
+
+
+def evaluated_in_run(request: Evaluation) -> tuple[dict[str, Any], Path]:
+    """Measure a checkpoint on a task: the result, as its file holds it, and the folder of the run.
+
+    Evaluators that an interrupted run had finished are not asked again.
+    """
+    checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
+    request = replace(request, task=request.task or _told_task(checkpoint))
+    request.check()
+    request.check_run()
+    from ticketkit.environment import device_of
+
+    with ExitStack() as stack:
+        places = request.places(stack)
+        work = _Evaluation(request, checkpoint, device_of(request.device))
+        document, path = work.in_run()
+        texts = (result_text(document), result_table(document))
+        for place, text in zip(places, texts, strict=bool(places)):
+            with place.writing(len(text)) as file:
+                file.write(text.encode())
+    return document, path
+
+
+def _told_task(checkpoint: Checkpoint) -> str:
+    if checkpoint.pretraining is None:
+        raise UsageError(
+            f"{printable(str(checkpoint.path))} does not tell what task it was trained on: give "
+            "one with --task, such as --task cifar10"
+        )
+    return checkpoint.pretraining.task
+
+
+class _Evaluation:
+    """A network and the test pictures of a task."""
+
+    def __init__(self, request: Evaluation, checkpoint: Checkpoint, device: torch.device) -> None:
+        from ticketkit.measuring import evaluators_of
+        from ticketkit.opening import network_for
+
+        self._request, self._checkpoint, self._device = request, checkpoint, device
+        self._task = cast("Task", resolve("task", request.task))
+        metric = self._task.metric.partition(".")[0]
+        self._parts = evaluators_of(request.evaluators or (metric,))
+        self._ticket = request.ticket and load_ticket(request.ticket, request.verify)
+        self._digest = checkpoint.digest()
+        self._data = data_for(request, self._task)
+        self._schedule = self._chosen_schedule()
+        channels = self._data.shape[0]
+        opened = network_for(
+            checkpoint,
+            request.arch,
+            self._data.classes,
+            channels,
+            segmentation=self._task.segmentation,
+        )
+        self._arch, self._model = opened.arch, ready(opened.model, device)
+        self._notes: list[str] = []
+        if checkpoint.pretraining is None:
+            self._notes += [*of_normalisation(checkpoint), *without_normalisation(checkpoint)]
+        if self._ticket:
+            self._notes += self._masked(self._ticket)
+
+    def in_run(self) -> tuple[dict[str, Any], Path]:
+        """The result of all evaluators, of whom each is a stage of the run."""
+        from ticketkit.distributed import world
+
+        if world().size > 1:
+            raise UsageError("evaluate runs in one process: start it without torchrun")
+        with opened(self._request, "evaluate", self._recipe(), self._device, world()) as run:
+            assert run is not None
+            if stage := run.newest(RESULT):
+                return read_result(stage.path / DOCUMENT), run.path
+            document = self._document(run)
+            with run.stage(RESULT) as folder:
+                return write_result(folder, document), run.path
+
+    def _recipe(self) -> dict[str, Any]:
+        """What decides the figures."""
+        return {
+            "command": "evaluate",
+            "task": spec_of(self._task),
+            "arch": self._arch,
+            "checkpoint": self._digest,
+            "ticket": self._ticket and sha256(self._ticket.encoded()),
+            "evaluators": list(self._parts),
+            "seed": self._request.seed,
+            "batch": self._request.batch,
+            "crop": self._crop(),
+            "data": of_the_data(self._data),
+        }
+
+    def _document(self, run: Run) -> dict[str, Any]:
+        from ticketkit.environment import environment
+
+        told = self._checkpoint.pretraining
+        found = dict(self._measured(run))
+        notes = [note for each in found.values() for note in each["notes"]]
+        recipe = self._recipe()
+        ticket = self._ticket and {"sha256": recipe["ticket"], **ticket_document(self._ticket)}
+        return {
+            "schema": "ticketkit.evaluate/1",
+            "version": ticketkit.__version__,
+            **{name: recipe[name] for name in ("task", "arch", "seed", "batch", "crop", "data")},
+            "checkpoint": {"file": self._request.checkpoint.name, "sha256": self._digest},
+            "source": told and asdict(told),
+            "ticket": ticket,
+            "results": {spec: found[spec]["figures"] for spec in self._parts},
+            "environment": environment(self._device),
+            "versions": versions_of(self._task, *self._parts.values()),
+            "notes": [*self._notes, *run.notes, *notes],
+        }
+
+    def _measured(self, run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What each evaluator found, and its stage once it is known."""
+        from ticketkit.augmenting import as_evaluated
+        from ticketkit.estimates import EvaluationContext
+        from ticketkit.measuring import measures
+
+        names = {spec: f"evaluator-{n:02}-figures" for n, spec in enumerate(self._parts, 1)}
+        left = dict(self._parts)
+        for spec, name in names.items():
+            if found := _finished(run, name):
+                del left[spec]
+                yield spec, found
+        asked = self._request
+        context = EvaluationContext(asked.seed, asked.batch, asked.data, asked.checkpoint)
+        test = as_evaluated(self._data.test, self._schedule) if self._schedule else self._data.test
+        for spec, figures, notes in measures(self._model, test, left, context) if left else ():
+            found = {"figures": figures, "notes": notes}
+            with run.stage(names[spec]) as folder:
+                (folder / _FIGURES).write_text(result_text(found), encoding="utf-8")
+            yield spec, found
+
+    def _chosen_schedule(self) -> Schedule | None:
+        """By which pictures are cropped: as was asked, as in training, or photographs as usual."""
+        told = self._checkpoint.pretraining
+        photographs = isinstance(self._data.test, ImageFiles)
+        spec = self._request.fit or (told.fit if told else "paper" if photographs else None)
+        if spec is None:
+            return None
+        return schedule_of(spec, "finetune", segmentation=self._task.segmentation)
+
+    def _crop(self) -> int | None:
+        """The side of the squares that are cut out of the middle of pictures, if they are."""
+        schedule = self._schedule
+        return schedule.size if schedule and schedule.augment == "crop" else None
+
+    def _masked(self, ticket: Ticket) -> list[str]:
+        """Set to zero what a ticket removes; refuse a ticket that has nothing to do with it."""
+        from ticketkit.masking import count_revived
+        from ticketkit.torchfile import raw_of
+        from ticketkit.transplanting import mask_of
+
+        mask = mask_of(ticket, self._model)
+        pairs = [(raw_of(t), mask.packed(name)) for name, t in mask.tensors_of(self._model).items()]
+        left = sum(count_revived(raw, packed) for raw, packed in pairs)
+        if left and self._request.verify:
+            ticket.check_source(self._digest)
+        mask.apply_(self._model)
+        return [f"{left:,} weights that the ticket removes were set to zero"] if left else []
+
+
+def _finished(run: Run, name: str) -> dict[str, Any] | None:
+    """What the stage of an evaluator holds; None where there is none, or it is broken."""
+    stage = run.newest(name)
+    return None if stage is None else read_result(stage.path / _FIGURES)
