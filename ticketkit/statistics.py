@@ -127,21 +127,7 @@ def _checked(level: float) -> float:
 
 
 def _quantile(level: float, freedom: int) -> float:
-    """The t below which |T| stays with probability `level`, by bisection of the angle."""
-    low, high = 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    """The t below which |T| stays with probability `level`."""
+    from scipy.special import stdtrit
 
-
-def _within(angle: float, freedom: int) -> float:
-    """P(|T| < t) for t = sqrt(freedom) tan(angle): Abramowitz and Stegun 26.7.3 and 26.7.4."""
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = term if freedom > 1 else 0.0
-    for k in range(2 + odd, freedom, 2):
-        term *= cosine * cosine * (k - 1) / k
-        total += term
-    total *= math.sin(angle)
-    return (angle + total) * 2 / math.pi if odd else total
+    return float(stdtrit(freedom, (1 + level) / 2))
