@@ -36,8 +36,11 @@ class OutOfDistribution(ticketkit.Evaluator):
     against: tuple[str, ...] = (_NOISE,)
 
     def __post_init__(self) -> None:
-        if not self.against:
-            raise ticketkit.UsageError("ood: against names one set or more, such as svhn+noise")
+        if not self.against or len(set(self.against)) < len(self.against):
+            found = "+".join(self.against) or "none"
+            raise ticketkit.UsageError(
+                f"ood: against names one set or more, each once, such as svhn+noise; found {found}"
+            )
         for name in self.against:
             if name != _NOISE:
                 ticketkit.resolve("task", name)
@@ -52,8 +55,9 @@ class OutOfDistribution(ticketkit.Evaluator):
         inputs, _ = next(iter(ticketkit.batches_of(data, 1)))
         shape = tuple(inputs.shape[1:])
         figures: dict[str, ticketkit.Estimate] = {}
-        for name in self.against:
-            count, batches = _others(name, shape, own.n, context)
+        # Of all sets first: one whose data is missing costs no pass over another.
+        others = {name: _others(name, shape, own.n, context) for name in self.against}
+        for name, (count, batches) in others.items():
             scores = _Scores()
             with context.progress(f"ood {name}", count) as advance:
                 for outputs, _ in ticketkit.outputs_of(model, batches, context.batch):
@@ -82,11 +86,14 @@ class _Scores:
             raise ticketkit.EvaluationError(
                 f"ood takes outputs (batch, classes), found {tuple(outputs.shape)}"
             )
-        energy = outputs.double().logsumexp(1)
-        highest = (outputs.double().amax(1) - energy).exp()
+        logits = outputs.double()
+        highest, answers = logits.max(1, keepdim=True)
+        others = logits.scatter(1, answers, -float("inf")).logsumexp(1)
         self.n += len(outputs)
-        self.kept["msp"].append(highest.cpu())
-        self.kept["energy"].append(energy.cpu())
+        # The logarithm of its odds ranks as a probability does, and is no tie where that is so
+        # near 1 that float64 rounds it.
+        self.kept["msp"].append((highest[:, 0] - others).cpu())
+        self.kept["energy"].append(logits.logsumexp(1).cpu())
 
     def of(self, kind: str) -> torch.Tensor:
         """The scores of this kind."""

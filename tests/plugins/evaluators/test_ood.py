@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 import ticketkit
 from ticketkit.testing import EvaluatorLaws
-from ticketkit_plugins.evaluators.ood import OutOfDistribution, _area
+from ticketkit_plugins.evaluators.ood import OutOfDistribution, _area, _Scores
 
 LAW = settings(deadline=None, max_examples=50)
 
@@ -103,6 +104,15 @@ def test_confident_outputs_are_told_apart_in_float64() -> None:
     assert found["noise.msp"].low < 1  # type: ignore[operator]
 
 
+def test_probabilities_that_float64_rounds_to_1_are_no_ties() -> None:
+    sure, surer = torch.tensor([[40.0, 0.0]]), torch.tensor([[50.0, 0.0]])
+    assert sure.double().softmax(1)[0, 0] == 1
+    own, other = _Scores(), _Scores()
+    own.add(surer)
+    other.add(sure)
+    assert _area(own.of("msp"), other.of("msp")).value == 1
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 5, 7)])
 def test_other_tasks_are_brought_to_the_shape_of_the_pictures(shape: Any) -> None:
     class Checking(Sure):
@@ -138,6 +148,17 @@ def test_unknown_sets_and_none_are_refused() -> None:
         ticketkit.resolve("evaluator", "ood:against=noise+digit")
     with pytest.raises(ticketkit.UsageError, match="ood: against names one set or more"):
         ticketkit.resolve("evaluator", "ood:against=")
+    with pytest.raises(ticketkit.UsageError, match=r"each once, .*; found noise\+digits\+noise"):
+        ticketkit.resolve("evaluator", "ood:against=noise+digits+noise")
+
+
+def test_a_set_whose_data_is_missing_is_told_before_another_is_measured(tmp_path: Path) -> None:
+    passes: list[int] = []
+    model = Sure()
+    model.register_forward_hook(lambda *_: passes.append(1))
+    with pytest.raises(ticketkit.InputError, match="no data of svhn"):
+        measured(model, bright(), "noise", "svhn", root=tmp_path)
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize(
