@@ -114,9 +114,46 @@ def test_intervals_are_students_and_the_bootstraps() -> None:
     for _ in range(400):
         chosen = lots.integers(300, size=300)
         again.append(guo(outputs[chosen], targets[chosen]))
-    ends = np.quantile(again, [0.025, 0.975])
-    assert (found["ece"].low, found["ece"].high) == pytest.approx(tuple(ends), abs=0.01)
+    high = np.quantile(again, 0.975)
+    ends = (2 * found["ece"].value - high, high)
+    assert (found["ece"].low, found["ece"].high) == pytest.approx(ends, abs=0.01)
     assert measured(outputs, targets, 9) == found
+
+
+@LAW
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(0, 99), st.floats(0, 3))
+def test_the_interval_of_the_calibration_error_holds_it_and_is_of_shares(
+    count: int, classes: int, seed: int, scale: float
+) -> None:
+    found = measured(*samples(count, classes, seed, scale))["ece"]
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def overconfident(lots: np.random.Generator, count: int, shift: float) -> Any:
+    """Logits of two classes, labels whose odds are less by `shift`; confidences, their truths."""
+    odds = np.abs(lots.normal(1.5, 1, count))
+    truth = 1 / (1 + np.exp(shift - odds))
+    labels = torch.from_numpy((lots.random(count) >= truth).astype(np.int64))
+    outputs = torch.from_numpy(np.stack([odds, np.zeros(count)], 1))
+    return outputs, labels, 1 / (1 + np.exp(-odds)), truth
+
+
+@pytest.mark.parametrize(("count", "shift"), [(300, 0.5), (2000, 0.1)])
+def test_the_interval_of_the_calibration_error_covers_the_truth(count: int, shift: float) -> None:
+    lots = np.random.default_rng(0)
+    *_, sure, right = overconfident(lots, 10**6, shift)
+    bins = np.ceil(sure * 15).astype(int)
+    truth = np.abs(np.bincount(bins, right - sure)).sum() / 10**6
+    covered = 0
+    for _ in range(100):
+        outputs, labels, *_ = overconfident(lots, count, shift)
+        found = measured(outputs, labels, count)["ece"]
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= truth <= found.high
+    assert covered >= 90  # by the percentiles themselves, 40 where networks are nearly calibrated
 
 
 @pytest.mark.parametrize(
