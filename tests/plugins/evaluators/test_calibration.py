@@ -119,6 +119,7 @@ def test_intervals_are_students_and_the_bootstraps() -> None:
     assert measured(outputs, targets, 9) == found
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("outputs", "targets", "told"),
     [

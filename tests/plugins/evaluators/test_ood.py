@@ -140,6 +140,7 @@ def test_unknown_sets_and_none_are_refused() -> None:
         ticketkit.resolve("evaluator", "ood:against=")
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("data", "told"),
     [
