@@ -197,6 +197,7 @@ def test_the_same_seed_gives_the_same_bits(norm: Any) -> None:
 CALLERS: list[Callable[[], Any]] = [torch.no_grad, torch.inference_mode, torch.enable_grad]
 
 
+# Fault row 40
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_the_network_is_left_alone_whatever_the_mode_of_the_caller(
@@ -242,6 +243,7 @@ def test_a_network_that_draws_lots_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+# Fault row 40
 def test_a_network_in_training_is_attacked_in_eval_mode() -> None:
     model, inputs, targets = network(), pictures(), classes()
     threat = ThreatModel("linf", 0.2)

@@ -39,6 +39,7 @@ def test_the_bound_is_one_side_of_scipys_exact_interval(
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+# Fault row 43
 @given(st.integers(1, 10**6), st.floats(0, 1), SIGMAS, ALPHAS)
 @LAW
 def test_the_radius_grows_with_the_votes_and_with_sigma_and_is_finite(

@@ -147,6 +147,7 @@ def test_a_label_that_is_no_class_is_told_and_the_network_left_alone() -> None:
     assert cases.snapshot(model) == before
 
 
+# Fault row 44
 @pytest.mark.parametrize("data", [[], TensorDataset(*pictures(0))])
 def test_no_data_is_an_error(data: Any) -> None:
     with pytest.raises(ticketkit.EvaluationError, match="there is no data") as caught:

@@ -66,6 +66,7 @@ def test_of_equal_outputs_the_first_counts_in_every_dtype(dtype: torch.dtype) ->
     assert measured(outputs, torch.tensor([0, 1, 0])).value == 1
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("outputs", "targets", "told"),
     [

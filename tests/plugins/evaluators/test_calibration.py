@@ -156,6 +156,7 @@ def test_the_interval_of_the_calibration_error_covers_the_truth(count: int, shif
     assert covered >= 90  # by the percentiles themselves, 40 where networks are nearly calibrated
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("outputs", "targets", "told"),
     [

@@ -129,6 +129,7 @@ def test_options_are_a_spec() -> None:
     )
 
 
+# Fault row 43
 @pytest.mark.parametrize(
     "option",
     [
@@ -147,6 +148,7 @@ class Overflows(Half):
         return super().forward(inputs).masked_fill(outside[:, None], torch.inf)
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("model", "data", "told"),
     [

@@ -60,6 +60,7 @@ def test_it_is_one_confusion_matrix_and_no_mean_over_pictures() -> None:
     assert measured(outputs, targets).value == (3 / 4 + 2 / 3) / 2
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("outputs", "targets", "told"),
     [

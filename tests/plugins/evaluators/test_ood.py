@@ -161,6 +161,7 @@ def test_a_set_whose_data_is_missing_is_told_before_another_is_measured(tmp_path
     assert len(passes) == 1
 
 
+# Fault row 44
 @pytest.mark.parametrize(
     ("data", "told"),
     [
