@@ -54,6 +54,10 @@ class OutOfDistribution(ticketkit.Evaluator):
         own = context.gathered
         inputs, _ = next(iter(ticketkit.batches_of(data, 1)))
         shape = tuple(inputs.shape[1:])
+        if len(shape) != 3:
+            raise ticketkit.EvaluationError(
+                f"ood takes pictures (channels, height, width), found {shape}"
+            )
         figures: dict[str, ticketkit.Estimate] = {}
         # Of all sets first: one whose data is missing costs no pass over another.
         others = {name: _others(name, shape, own.n, context) for name in self.against}

@@ -178,6 +178,12 @@ def test_what_means_nothing_is_told(data: Any, told: str) -> None:
         measured(Sure(), data, "noise")
 
 
+def test_what_is_no_picture_is_refused() -> None:
+    vectors = TensorDataset(torch.rand(4, 6), torch.zeros(4).long())
+    with pytest.raises(ticketkit.EvaluationError, match=r"ood takes pictures .*, found \(6,\)"):
+        measured(Sure(), vectors, "noise")
+
+
 def test_a_segmentation_is_refused() -> None:
     data = TensorDataset(torch.rand(2, 1, 4, 4), torch.zeros(2, 4, 4).long())
     with pytest.raises(ticketkit.EvaluationError, match=r"ood takes outputs \(batch, classes\)"):
