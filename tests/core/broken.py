@@ -837,6 +837,13 @@ class OfNoUnit(Alters):
         return dataclasses.replace(figure, unit=None)  # type: ignore[arg-type]
 
 
+class InPercent(Alters):
+    """Takes 93 for a share."""
+
+    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
+        return ticketkit.Estimate(93.0, figure.n, unit="share")
+
+
 class BetterUp(Alters):
     """Has a word of its own for what is better."""
 

@@ -33,7 +33,8 @@ class EvaluatorLaws(PartLaws):
 
     def test_its_figures_are_finite_estimates_by_name(self) -> None:
         """Each has finite numbers, its low, if it has one, no higher than its high; is of one
-        sample or more; has a unit, a text; and is better where it is higher, or lower."""
+        sample or more; has a unit, a text, and is from 0 to 1 where that is "share"; and is better
+        where it is higher, or lower."""
         found: Any = self._figures()
         for name, each in found.items():
             given = [end for end in (each.low, each.high) if end is not None]
@@ -41,6 +42,10 @@ class EvaluatorLaws(PartLaws):
             whole = type(each.n) is int and each.n >= 1
             promise(whole, f"n of {name} is a whole number from 1 on, found {each.n!r}")
             promise(isinstance(each.unit, str), f"the unit of {name} is a str: {each.unit!r}")
+            promise(
+                each.unit != "share" or all(0 <= one <= 1 for one in (*given, each.value)),
+                f"{name} is a share, from 0 to 1, found {each.value}, from {each.low} to {each.high}",
+            )
             promise(
                 each.better in ("higher", "lower"),
                 f"{name} is better where it is 'higher' or 'lower', found {each.better!r}",
