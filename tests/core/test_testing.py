@@ -260,7 +260,7 @@ BROKEN = [
     (broken.Crosses, "its_figures_are_finite_estimates_by_name", "from low to high"),
     (broken.OfTorch, "its_figures_are_finite_estimates_by_name", "value tensor"),
     (broken.OfNoUnit, "its_figures_are_finite_estimates_by_name", "is a str: None"),
-    (broken.InPercent, "its_figures_are_finite_estimates_by_name", r"from 0 to 1, found 93\.0"),
+    (broken.InPercent, "its_figures_are_finite_estimates_by_name", r"from 0 to 1, found \[93\.0"),
     (broken.BetterUp, "its_figures_are_finite_estimates_by_name", "found 'up'"),
     (broken.NamesSamples, "its_figures_have_the_same_names_whatever_the_data", "on other data"),
     (broken.Prunes, "the_network_is_left_as_it_was_found", "changed conv.weight"),

@@ -42,10 +42,9 @@ class EvaluatorLaws(PartLaws):
             whole = type(each.n) is int and each.n >= 1
             promise(whole, f"n of {name} is a whole number from 1 on, found {each.n!r}")
             promise(isinstance(each.unit, str), f"the unit of {name} is a str: {each.unit!r}")
-            promise(
-                each.unit != "share" or all(0 <= one <= 1 for one in (*given, each.value)),
-                f"{name} is a share, from 0 to 1, found {each.value}, from {each.low} to {each.high}",
-            )
+            numbers = [each.value, *given]
+            share = each.unit != "share" or all(0 <= number <= 1 for number in numbers)
+            promise(share, f"{name} is a share, from 0 to 1, found {numbers}")
             promise(
                 each.better in ("higher", "lower"),
                 f"{name} is better where it is 'higher' or 'lower', found {each.better!r}",
