@@ -236,6 +236,40 @@ def test_evaluated_transfers_are_compared_by_the_prior_of_their_pretraining(
     assert group["figures"][0]["overall"]["verdict"] == "Robust"
 
 
+def test_a_guess_where_an_evaluated_network_came_from_is_told(compare: Compare) -> None:
+    # Three transfers of one pretrained pair; but without their results nobody knows that.
+    ours, theirs = ([_evaluated(each) for each in _transfers(prior)] for prior in (PGD, None))
+    document = compare(ours, theirs)
+    (group,) = document["groups"]
+    assert (group["counts"], group["a"]["prior"]) == ("pretraining seeds", "natural")
+    (told,) = (note for note in document["notes"] if "is of this network" in note)
+    assert "robust/transfer-0000/result/result.json and 5 more: no run of 'pretrain'" in told
+
+
+def test_the_origin_that_a_transfer_tells_is_no_guess(compare: Compare) -> None:
+    sides = [
+        [each for t in _transfers(prior) for each in (t, _evaluated(t))] for prior in (PGD, None)
+    ]
+    document = compare(*sides)
+    assert [group["counts"] for group in document["groups"]] == ["transfer seeds"] * 2
+    assert not any("is of this network" in note for note in document["notes"])
+
+
+def _transfers(prior: str | None) -> list[dict[str, Any]]:
+    return [
+        {**transfer_document(0.9, 0, prior, results(0.5), seed=seed), "digest": f"{seed}{prior}"}
+        for seed in range(3)
+    ]
+
+
+def _evaluated(transfer: dict[str, Any]) -> dict[str, Any]:
+    """The network of a transfer, evaluated: its checkpoint tells of that training alone."""
+    checkpoint = {"file": "model.safetensors", "sha256": transfer["digest"]}
+    task, data = transfer["transfer"]["task"], transfer["data"]
+    content = evaluate_document(None, transfer["transfer"], results(0.5))
+    return {**content, "checkpoint": checkpoint, "task": task, "data": data}
+
+
 def test_a_robustifier_that_ruins_the_source_is_warned_of(compare: Compare) -> None:
     ours = [*side(ROBUST, PGD), pretrain_document(0, PGD, 0.5, "a")]
     theirs = [*side(NATURAL, None), pretrain_document(0, None, 0.8, "b")]
