@@ -342,6 +342,17 @@ def test_documents_that_cannot_be_read_are_noted_and_the_rest_compared(
     assert all(note.startswith("passed over: ") for note in document["notes"])
 
 
+def test_of_many_files_that_are_passed_over_some_are_named(
+    compare: Compare, tmp_path: Path
+) -> None:
+    (tmp_path / "robust").mkdir()
+    for number in range(100):
+        (tmp_path / f"robust/{number:03}.json").write_text("{}")
+    notes = compare(side(ROBUST, PGD), side(NATURAL, None))["notes"]
+    assert (len(notes), notes[-1]) == (21, "passed over: 80 more")
+    assert "robust/019.json" in notes[19]
+
+
 def test_a_side_without_results_is_refused_with_the_reasons(tmp_path: Path) -> None:
     good = write_runs(tmp_path / "good", side(NATURAL, None))
     (tmp_path / "empty").mkdir()
