@@ -177,11 +177,11 @@ def _on_independence(group: Group) -> Iterator[str]:
         return
     if group.pairs[0][0].seeds["pretraining"] is None:
         yield (
-            f"no pretraining is told: {COUNTED[group.counts]} count as independent; runs of "
-            "'pretrain' in the folders would tell it"
+            f"no pretraining is told: {COUNTED[group.counts]} count as independent, but once where "
+            "they change nothing; runs of 'pretrain' in the folders would tell it"
         )
     else:
         yield (
             f"all pairs share one pretrained pair: the interval is over {COUNTED[group.counts]}, "
-            "and says nothing of other pretrainings"
+            "which count once where they change nothing, and says nothing of other pretrainings"
         )

@@ -97,7 +97,7 @@ def test_sides_without_known_priors_win_by_their_own_names_cut_short(
                 0.9,
                 None,
                 None,
-                {"cost:device=cpu": {"latency": estimate(value, "ms", "lower")}},
+                {"cost:device=cpu": {"latency": estimate(value + seed, "ms", "lower")}},
                 seed=seed,
             )
             for seed in range(3)

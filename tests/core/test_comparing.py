@@ -99,7 +99,9 @@ def test_without_several_pretrainings_other_seeds_count_and_that_is_told(
 ) -> None:
     ours, theirs = (
         [
-            transfer_document(0.9, pretraining, prior, results(base), seed=seed, split=split)
+            transfer_document(
+                0.9, pretraining, prior, results(base + seed / 100), seed=seed, split=split
+            )
             for seed in range(3)
             for split in range(2)
         ]
@@ -109,6 +111,32 @@ def test_without_several_pretrainings_other_seeds_count_and_that_is_told(
     assert document["groups"][0]["counts"] == "transfer seeds"
     assert document["groups"][0]["figures"][0]["overall"]["n"] == 3
     assert any(told in note for note in document["notes"])
+
+
+def test_seeds_that_change_nothing_do_not_make_a_pretrained_pair_three(compare: Compare) -> None:
+    # A solver of a linear head draws nothing: its seeds repeat one result.
+    ours, theirs = (
+        [transfer_document(0.9, 0, prior, results(base), seed=seed) for seed in range(3)]
+        for prior, base in ((PGD, 0.5), (None, 0.25))
+    )
+    found = compare(ours, theirs)["groups"][0]["figures"][0]
+    for row in (*found["sparsities"], found["overall"]):
+        assert (row["n"], row["low"], row["verdict"]) == (1, None, "undecided")
+
+
+def test_seeds_of_the_evaluation_measure_the_same_pair_again(compare: Compare) -> None:
+    source = training("glyphs:size=16,count=8000,seed=0", 0)
+    ours, theirs = (
+        [
+            evaluate_document(ticket_of(0.9), source, results(base + i * step), seed=i)
+            for i in range(3)
+        ]
+        for base, step in ((0.5, 0.003), (0.25, 0.001))
+    )
+    (group,) = compare(ours, theirs)["groups"]
+    row = group["figures"][0]["overall"]
+    assert (group["counts"], row["n"], row["verdict"]) == ("pretraining seeds", 1, "undecided")
+    assert row["difference"] == pytest.approx(0.252)  # the mean over what was measured again
 
 
 def test_one_seed_is_undecided_and_has_no_interval(compare: Compare) -> None:
