@@ -26,13 +26,22 @@ def figures_of(content: Mapping[str, Any]) -> dict[Figure, float]:
     found = {}
     for evaluator, figures in object_of(content["results"]).items():
         for name, told in object_of(figures).items():
-            estimate = object_of(told)
-            value = field(estimate, "value", int, float)
-            if not -_LARGEST < value < _LARGEST:
+            try:
+                unit, better, value = _figure(object_of(told))
+            except (KeyError, ValueError) as error:
                 shown = printable(f"{evaluator}.{name}")
-                raise ValueError(f"{shown}: expected a finite number, found {value}")
-            unit, better = field(estimate, "unit", str), field(estimate, "better", str)
-            if better not in ("higher", "lower"):
-                raise ValueError(f"better: expected higher or lower, found {printable(better)!r}")
-            found[Figure(evaluator, name, unit, better)] = float(value)
+                lacking = isinstance(error, KeyError)
+                raise ValueError(f"{shown}: {'no field ' if lacking else ''}{error}") from None
+            found[Figure(evaluator, name, unit, better)] = value
     return found
+
+
+def _figure(estimate: Mapping[str, Any]) -> tuple[str, str, float]:
+    """Unit, which is better, and the value."""
+    value = field(estimate, "value", int, float)
+    if not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"expected a finite number, found {value}")
+    unit, better = field(estimate, "unit", str), field(estimate, "better", str)
+    if better not in ("higher", "lower"):
+        raise ValueError(f"better: expected higher or lower, found {printable(better)!r}")
+    return unit, better, float(value)

@@ -46,6 +46,8 @@ class Origin:
     transfer: Training | None
     ticket: Mapping[str, Any] | None
     mode: str | None
+    guessed: bool = False
+    """Whether the last training is taken for the pretraining, as no document names the network."""
 
 
 def pretrained_of(content: Mapping[str, Any]) -> Pretrained:
@@ -73,7 +75,8 @@ def origin_of(content: Mapping[str, Any], known: Known) -> Origin:
         return origin_of(before, known)
     pretraining = _pretraining(ticket, digest, known)
     if pretraining is None or source == pretraining:
-        return Origin(source, None, ticket, None)
+        guessed = pretraining is None and source is not None
+        return Origin(source, None, ticket, None, guessed)
     return Origin(pretraining, source, ticket, None)
 
 

@@ -16,12 +16,12 @@ from ticketkit.verdicts import Pair
 
 # What the n of a group may count: the first of these seeds that it has two or more of. Whatever
 # comes later is averaged within each, as it shares a pretrained pair: it is not independent.
+# Seeds of an evaluation are always averaged: they measure the same two networks again.
 COUNTED = {
     "pretraining": "pretraining seeds",
     "transfer": "transfer seeds",
     "split": "splits of the data",
     "ticket": "ticket seeds",
-    "evaluation": "evaluation seeds",
 }
 
 _Key = tuple[str, float, str]
@@ -48,12 +48,18 @@ class Group:
         return list(dict.fromkeys(f for a, b in self.pairs for f in a.figures if f in b.figures))
 
     def units(self, figure: Figure, sparsity: float) -> dict[str, list[Pair]]:
-        """The pairs of one figure at one sparsity, by the seed that n counts."""
+        """The pairs of one figure at one sparsity, by the seed that n counts.
+
+        One pretrained pair whose figure no seed changes, as where a solver draws nothing, was
+        measured once: to count it as often as it was repeated would prove anything.
+        """
         found: dict[str, list[Pair]] = {}
         for a, b in self.pairs:
             if a.sparsity == sparsity and figure in a.figures and figure in b.figures:
                 pair = a.figures[figure], b.figures[figure]
                 found.setdefault(str(a.seeds[self.counts]), []).append(pair)
+        if self.counts != "pretraining" and len(set(map(frozenset, found.values()))) == 1:
+            return dict([next(iter(found.items()))])
         return found
 
     def reached(self, sparsity: float) -> Pair:

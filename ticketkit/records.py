@@ -33,6 +33,8 @@ class Record:
     """What may differ between two sides: the prior, and what may belong to one."""
     reached: float
     """The sparsity over the prunable weights."""
+    guessed: bool
+    """Whether its prior and pretraining seed are those of the last training, for want of others."""
     figures: Mapping[Figure, float]
 
 
@@ -76,6 +78,7 @@ def record_of(path: str, content: Mapping[str, Any], known: Known) -> Record:
             "fit": transfer and transfer["fit"],
         },
         reached=reached,
+        guessed=origin.guessed,
         figures=figures_of(content),
     )
 

@@ -36,7 +36,8 @@ class Found:
 def read_results(path: Path) -> Found:
     """The results of a run, of all runs and other JSON files in a folder, or in one file.
 
-    Links and what is hidden are passed over. An `InputError` where there is no such path.
+    What is hidden is passed over, and so are links, which are noted: they may lead to runs. An
+    `InputError` where there is no such path.
     """
     found = Found()
     if not path.exists():
@@ -59,10 +60,14 @@ def _files(folder: Path, notes: list[str]) -> Iterator[Path]:
             yield from _result_of(Path(where), notes)
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(where, name)
-            if path.suffix == ".json" and name[0] != "." and not path.is_symlink():
-                yield path
+        files = sorted(n for n in names if n.endswith(".json") and not n.startswith("."))
+        paths = [Path(where, name) for name in (*folders, *files)]
+        links = {path for path in paths if path.is_symlink()}
+        notes += (
+            f"passed over: {printable(str(path))}: a link, which is not followed"
+            for path in sorted(links)
+        )
+        yield from (path for path in paths[len(folders) :] if path not in links)
 
 
 def _result_of(run: Path, notes: list[str]) -> Iterator[Path]:

@@ -13,6 +13,8 @@ from ticketkit.records import Record, record_of
 from ticketkit.resultfolders import Document, Found, read_results
 
 _T = TypeVar("_T")
+_NOTED = 20
+"""Of how many files it is told that they were passed over: a folder may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def read_sides(one: Path, other: Path) -> tuple[Side, Side, list[Pretrained], li
         },
     )
     ours, theirs = _side(one, a, known, notes), _side(other, b, known, notes)
-    return ours, theirs, networks, notes
+    left = len(notes) - _NOTED
+    more = [f"passed over: {left:,} more"] if left > 0 else []
+    return ours, theirs, networks, notes[:_NOTED] + more
 
 
 def _check_apart(ours: Iterable[Document], theirs: Iterable[Document]) -> None:

@@ -97,7 +97,7 @@ def test_sides_without_known_priors_win_by_their_own_names_cut_short(
                 0.9,
                 None,
                 None,
-                {"cost:device=cpu": {"latency": estimate(value, "ms", "lower")}},
+                {"cost:device=cpu": {"latency": estimate(value + seed, "ms", "lower")}},
                 seed=seed,
             )
             for seed in range(3)
@@ -110,12 +110,12 @@ def test_sides_without_known_priors_win_by_their_own_names_cut_short(
     (row,) = [line for line in result.out.splitlines() if line.startswith("     0.9")]
     assert row.split() == [
         "0.9",
-        "3e+04",
-        "7e+04",
-        "-4e+04",
-        "-4e+04",
+        "30,001",
+        "70,001",
+        "-40,000",
+        "-40,000",
         "to",
-        "-4e+04",
+        "-40,000",
         "3",
         "a-folder-wi…",
     ]

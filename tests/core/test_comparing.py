@@ -99,7 +99,9 @@ def test_without_several_pretrainings_other_seeds_count_and_that_is_told(
 ) -> None:
     ours, theirs = (
         [
-            transfer_document(0.9, pretraining, prior, results(base), seed=seed, split=split)
+            transfer_document(
+                0.9, pretraining, prior, results(base + seed / 100), seed=seed, split=split
+            )
             for seed in range(3)
             for split in range(2)
         ]
@@ -109,6 +111,32 @@ def test_without_several_pretrainings_other_seeds_count_and_that_is_told(
     assert document["groups"][0]["counts"] == "transfer seeds"
     assert document["groups"][0]["figures"][0]["overall"]["n"] == 3
     assert any(told in note for note in document["notes"])
+
+
+def test_seeds_that_change_nothing_do_not_make_a_pretrained_pair_three(compare: Compare) -> None:
+    # A solver of a linear head draws nothing: its seeds repeat one result.
+    ours, theirs = (
+        [transfer_document(0.9, 0, prior, results(base), seed=seed) for seed in range(3)]
+        for prior, base in ((PGD, 0.5), (None, 0.25))
+    )
+    found = compare(ours, theirs)["groups"][0]["figures"][0]
+    for row in (*found["sparsities"], found["overall"]):
+        assert (row["n"], row["low"], row["verdict"]) == (1, None, "undecided")
+
+
+def test_seeds_of_the_evaluation_measure_the_same_pair_again(compare: Compare) -> None:
+    source = training("glyphs:size=16,count=8000,seed=0", 0)
+    ours, theirs = (
+        [
+            evaluate_document(ticket_of(0.9), source, results(base + i * step), seed=i)
+            for i in range(3)
+        ]
+        for base, step in ((0.5, 0.003), (0.25, 0.001))
+    )
+    (group,) = compare(ours, theirs)["groups"]
+    row = group["figures"][0]["overall"]
+    assert (group["counts"], row["n"], row["verdict"]) == ("pretraining seeds", 1, "undecided")
+    assert row["difference"] == pytest.approx(0.252)  # the mean over what was measured again
 
 
 def test_one_seed_is_undecided_and_has_no_interval(compare: Compare) -> None:
@@ -236,6 +264,40 @@ def test_evaluated_transfers_are_compared_by_the_prior_of_their_pretraining(
     assert group["figures"][0]["overall"]["verdict"] == "Robust"
 
 
+def test_a_guess_where_an_evaluated_network_came_from_is_told(compare: Compare) -> None:
+    # Three transfers of one pretrained pair; but without their results nobody knows that.
+    ours, theirs = ([_evaluated(each) for each in _transfers(prior)] for prior in (PGD, None))
+    document = compare(ours, theirs)
+    (group,) = document["groups"]
+    assert (group["counts"], group["a"]["prior"]) == ("pretraining seeds", "natural")
+    (told,) = (note for note in document["notes"] if "is of this network" in note)
+    assert "robust/transfer-0000/result/result.json and 5 more: no run of 'pretrain'" in told
+
+
+def test_the_origin_that_a_transfer_tells_is_no_guess(compare: Compare) -> None:
+    sides = [
+        [each for t in _transfers(prior) for each in (t, _evaluated(t))] for prior in (PGD, None)
+    ]
+    document = compare(*sides)
+    assert [group["counts"] for group in document["groups"]] == ["transfer seeds"] * 2
+    assert not any("is of this network" in note for note in document["notes"])
+
+
+def _transfers(prior: str | None) -> list[dict[str, Any]]:
+    return [
+        {**transfer_document(0.9, 0, prior, results(0.5), seed=seed), "digest": f"{seed}{prior}"}
+        for seed in range(3)
+    ]
+
+
+def _evaluated(transfer: dict[str, Any]) -> dict[str, Any]:
+    """The network of a transfer, evaluated: its checkpoint tells of that training alone."""
+    checkpoint = {"file": "model.safetensors", "sha256": transfer["digest"]}
+    task, data = transfer["transfer"]["task"], transfer["data"]
+    content = evaluate_document(None, transfer["transfer"], results(0.5))
+    return {**content, "checkpoint": checkpoint, "task": task, "data": data}
+
+
 def test_a_robustifier_that_ruins_the_source_is_warned_of(compare: Compare) -> None:
     ours = [*side(ROBUST, PGD), pretrain_document(0, PGD, 0.5, "a")]
     theirs = [*side(NATURAL, None), pretrain_document(0, None, 0.8, "b")]
@@ -306,6 +368,17 @@ def test_documents_that_cannot_be_read_are_noted_and_the_rest_compared(
     ):
         assert told in notes
     assert all(note.startswith("passed over: ") for note in document["notes"])
+
+
+def test_of_many_files_that_are_passed_over_some_are_named(
+    compare: Compare, tmp_path: Path
+) -> None:
+    (tmp_path / "robust").mkdir()
+    for number in range(100):
+        (tmp_path / f"robust/{number:03}.json").write_text("{}")
+    notes = compare(side(ROBUST, PGD), side(NATURAL, None))["notes"]
+    assert (len(notes), notes[-1]) == (21, "passed over: 80 more")
+    assert "robust/019.json" in notes[19]
 
 
 def test_a_side_without_results_is_refused_with_the_reasons(tmp_path: Path) -> None:

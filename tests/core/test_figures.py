@@ -39,6 +39,14 @@ def test_what_is_no_figure_is_told(changed: dict[str, Any], told: str) -> None:
         figures_of({"results": {"accuracy": {"t": {**estimate(0.5), **changed}}}})
 
 
+def test_which_figure_is_malformed_is_told() -> None:
+    # Older results had a figure's value where its fields are now.
+    with pytest.raises(ValueError, match=r"^accuracy\.value: expected an object, found 0\.82$"):
+        figures_of({"results": {"accuracy": {"value": 0.82, "n": 1697}}})
+    with pytest.raises(ValueError, match=r"^accuracy\.top1: no field 'unit'$"):
+        figures_of({"results": {"accuracy": {"top1": {"value": 0.82}}}})
+
+
 @pytest.mark.parametrize("found", [None, [], {"accuracy": 0.5}, {"accuracy": {"top1": 0.5}}])
 def test_results_of_another_form_are_refused(found: object) -> None:
     with pytest.raises(ValueError, match="expected an object, found"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,7 @@ def test_an_evaluated_transfer_is_of_the_pretraining_and_of_the_transfer() -> No
     alone = record(content)  # its checkpoint tells of the last training alone
     assert alone.apart["prior"] == "natural"
     assert (alone.seeds["pretraining"], alone.seeds["transfer"]) == (5, None)
+    assert (found.guessed, alone.guessed) == (False, True)
 
 
 def test_an_evaluated_network_of_a_transfer_is_where_that_transfer_says() -> None:
@@ -92,8 +94,9 @@ def test_an_evaluated_network_of_a_transfer_is_where_that_transfer_says() -> Non
 def test_an_evaluated_pretraining_is_no_transfer() -> None:
     pretrained = pretrain_document(3, PGD, 0.6, "m")
     content = evaluate_document(None, pretrained["pretraining"], results(0.5))
-    assert record(content, pretrained) == record(content)
     found = record(content)
+    assert record(content, pretrained) == replace(found, guessed=False)
+    assert found.guessed
     assert (found.sparsity, found.settings["ticket"]) == (0, None)
     assert (found.seeds["pretraining"], found.seeds["transfer"]) == (3, None)
 

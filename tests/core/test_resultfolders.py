@@ -34,7 +34,7 @@ def test_a_run_a_folder_of_runs_and_a_file_are_read(tmp_path: Path) -> None:
     assert read(tmp_path) == (["deep/loose.json", "deep/er/run/result/result.json"], [])
 
 
-def test_links_and_what_is_hidden_are_passed_over(tmp_path: Path) -> None:
+def test_links_are_noted_and_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
     write_run(tmp_path / "elsewhere/run", DOCUMENT)
     (tmp_path / "elsewhere/a.json").write_text("{}")
     folder = tmp_path / "folder"
@@ -43,7 +43,13 @@ def test_links_and_what_is_hidden_are_passed_over(tmp_path: Path) -> None:
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "linked.json").symlink_to(tmp_path / "elsewhere/a.json")
     (folder / "round").symlink_to(folder)
-    assert read(folder) == ([], [])
+    assert read(folder) == (
+        [],
+        [
+            f"passed over: {folder}/{name}: a link, which is not followed"
+            for name in ("linked", "linked.json", "round")
+        ],
+    )
     (tmp_path / "named").symlink_to(tmp_path / "elsewhere/run")  # its user named this one
     assert read(tmp_path / "named") == (["result/result.json"], [])
 

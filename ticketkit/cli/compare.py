@@ -97,7 +97,10 @@ def _print_figure(figure: Mapping[str, Any], winners: Sequence[str], high: float
 
 def _cells(row: Mapping[str, Any], share: bool) -> tuple[str, ...]:
     def shown(value: float, sign: str = "") -> str:
-        return f"{100 * value:{sign}.2f}" if share else f"{value:{sign}.4g}"
+        if share:
+            return f"{100 * value:{sign}.2f}"
+        # Weights and bytes are counted in thousands and more.
+        return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.4g}"
 
     ends = [shown(end, "+") for end in (row["low"], row["high"]) if end is not None]
     means = shown(row["a"]), shown(row["b"]), shown(row["difference"], "+")
