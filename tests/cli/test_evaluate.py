@@ -235,6 +235,25 @@ def test_outputs_that_are_there_are_refused_before_anything_is_measured(
     assert json.loads((folder / "worth.json").read_text())["schema"] == "ticketkit.evaluate/1"
 
 
+def test_a_resumed_command_replaces_its_own_output_and_no_other(
+    evaluate: Cli, folder: Path
+) -> None:
+    first = evaluate("--json", "--run", "r", "-o", "worth.json")
+    table = (folder / "worth.csv").read_text()
+    again = ("--json", "--run", "r", "--resume", "-o", "worth.json")
+    (folder / "worth.csv").unlink()
+    assert evaluate(*again).out == first.out
+    assert (folder / "worth.csv").read_text() == table
+    for run in ("r", "new"):
+        (folder / "worth.csv").write_text("mine")
+        done = evaluate("--run", run, "--resume", "-o", "worth.json")
+        assert (done.status, done.out) == (2, "")
+        assert "already there: " in done.err
+        assert (folder / "worth.csv").read_text() == "mine"
+    assert evaluate(*again, "--force").out == first.out
+    assert (folder / "worth.csv").read_text() == table
+
+
 def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:
     assert evaluate("--run", "r", "-q").status == 0
     done = evaluate("--run", "r", "--resume", "--seed", 9)
