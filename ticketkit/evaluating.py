@@ -169,6 +169,8 @@ class _Evaluation:
             "task": spec_of(self._task),
             "arch": self._arch,
             "checkpoint": self._digest,
+            # Which the digest of the weights does not tell.
+            "normalisation": self._checkpoint.normalisation(),
             "ticket": self._ticket and sha256(self._ticket.encoded()),
             "evaluators": list(self._parts),
             "seed": self._request.seed,

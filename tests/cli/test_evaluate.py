@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,21 @@ def test_outputs_that_are_there_are_refused_before_anything_is_measured(
     assert names(folder) == [*INPUTS, "worth.csv"]
     assert evaluate("-o", "worth.json", "--force", "-q").status == 0
     assert json.loads((folder / "worth.json").read_text())["schema"] == "ticketkit.evaluate/1"
+
+
+def test_a_run_of_the_same_weights_under_another_normalisation_is_refused(
+    evaluate: Cli, folder: Path
+) -> None:
+    assert evaluate("--run", "r", "-q").status == 0
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    (folder / "m.safetensors").unlink()
+    with reserve(folder / "m.safetensors") as output:
+        save_checkpoint(output, weights, replace(told, normalisation={"mean": (0.5,), "std": (2,)}))
+    done = evaluate("--run", "r", "--resume")
+    assert (done.status, done.out) == (2, "")
+    assert "a run of another recipe: normalisation.mean was not there" in done.err
 
 
 def test_a_resumed_command_replaces_its_own_output_and_no_other(
