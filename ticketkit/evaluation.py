@@ -103,6 +103,19 @@ def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
     raise UsageError(f"no figure {printable(metric)!r} was measured; found {some(every)}")
 
 
+def metric_of(spec: str) -> Evaluator:
+    """The evaluator of a spec, for one that measures by it, on pictures that it changed.
+
+    A `UsageError` unless it needs outputs alone.
+    """
+    part = cast("Evaluator", resolve("evaluator", spec))
+    if not brings(part, "start") or brings(part, "evaluate"):
+        raise UsageError(
+            f"metric is an evaluator of outputs alone, such as accuracy, found {printable(spec)!r}"
+        )
+    return part
+
+
 def _share(
     model: torch.nn.Module,
     data: Dataset | Batches,
