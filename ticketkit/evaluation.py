@@ -190,6 +190,15 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        if not math.isfinite(estimate.value):
-            raise ValueError(f"{method} returned the value {estimate.value} of {name}")
+        _check_estimate(name, estimate, method)
     return dict(found)
+
+
+def _check_estimate(name: str, estimate: Estimate, method: str) -> None:
+    """Refuse what no result file can hold: tensors, NumPy's float32, what is not finite."""
+    ends = [end for end in (estimate.low, estimate.high) if end is not None]
+    for number in (estimate.value, *ends):
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            raise ValueError(f"{method} returned the number {number!r} of {name}, where a finite float is due")
+    if type(estimate.n) is not int or estimate.n < 1:
+        raise ValueError(f"{method} returned n={estimate.n!r} of {name}, where samples are counted")

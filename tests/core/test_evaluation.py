@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -181,7 +182,23 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
         (Counting(compute=lambda: {1: ticketkit.Estimate(1.0, 3)}), "compute returned 1: Estimate"),
         (
             Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
-            "compute returned the value nan of a",
+            "compute returned the number nan of a, where a finite float is due",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 3, 0.1, torch.inf)}),
+            "compute returned the number inf of a, where a finite float is due",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.tensor(0.5), 3)}),  # type: ignore[arg-type]
+            r"compute returned the number tensor\(0\.5000\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(np.float32(0.5), 3)}),  # type: ignore[arg-type]
+            r"compute returned the number np\.float32\(0\.5\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 0)}),
+            "compute returned n=0 of a, where samples are counted",
         ),
     ],
 )
