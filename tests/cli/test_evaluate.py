@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,6 +250,17 @@ def test_a_run_of_the_same_weights_under_another_normalisation_is_refused(
     done = evaluate("--run", "r", "--resume")
     assert (done.status, done.out) == (2, "")
     assert "a run of another recipe: normalisation.mean was not there" in done.err
+
+
+def test_warnings_are_lines_without_a_place_in_our_code(evaluate: Cli) -> None:
+    long = "adversarial:norm=l2,eps=0.01,steps=1,step=0.5,count=10"  # Fault row 39
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = evaluate(of=(long,))
+        assert evaluate("--run", "q", "-q", of=(long,)) == Result(0, "", "")
+    assert done.status == 0
+    assert done.err.startswith("warning: a step of 0.5 is longer than the ball is wide, 2 * 0.01: ")
+    assert "UserWarning" not in done.err
 
 
 def test_a_resumed_command_replaces_its_own_output_and_no_other(
