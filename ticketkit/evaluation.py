@@ -199,6 +199,8 @@ def _check_estimate(name: str, estimate: Estimate, method: str) -> None:
     ends = [end for end in (estimate.low, estimate.high) if end is not None]
     for number in (estimate.value, *ends):
         if not isinstance(number, int | float) or not math.isfinite(number):
-            raise ValueError(f"{method} returned the number {number!r} of {name}, where a finite float is due")
+            raise ValueError(
+                f"{method} returned the number {number!r} of {name}, where a finite float is due"
+            )
     if type(estimate.n) is not int or estimate.n < 1:
         raise ValueError(f"{method} returned n={estimate.n!r} of {name}, where samples are counted")

@@ -68,9 +68,11 @@ class _Samples:
             return float(np.abs(sums).sum() / len(chosen))
 
         ece = error(np.arange(self.n))
-        low, high = ticketkit.bootstrap(error, self.n)
         nll = losses.mean().item()
-        least, most = ticketkit.mean_interval(losses.tolist()) if self.n > 1 else (None, None)
+        # One sample tells nothing of how samples differ.
+        unsure = (None, None)
+        low, high = ticketkit.bootstrap(error, self.n) if self.n > 1 else unsure
+        least, most = ticketkit.mean_interval(losses.tolist()) if self.n > 1 else unsure
         return {
             "ece": ticketkit.Estimate(ece, self.n, low, high, unit="share", better="lower"),
             "nll": ticketkit.Estimate(nll, self.n, least, most, unit="nats", better="lower"),
