@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ from ticketkit.blame import blamed
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
 from ticketkit.guards import check_finite
-from ticketkit.inference import evaluated, outputs_of
+from ticketkit.inference import as_found, evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Evaluator, brings
 from ticketkit.progress import stage
@@ -70,7 +69,7 @@ def measured(
             yield spec, figures
     for spec in alone:
         told = replace(context, gathered=started.get(spec))
-        with blamed(parts[spec]), evaluated(model), _as_found(model):
+        with blamed(parts[spec]), evaluated(model), as_found(model):
             figures = _checked(parts[spec].evaluate(model, data, told), "evaluate")  # type: ignore[arg-type]
         yield spec, figures
 
@@ -154,31 +153,6 @@ def _check_passes(data: Any, passes: int) -> None:
             f"{passes} passes over the data are needed, and an iterator has but one: give a data "
             "set, or a list of batches"
         )
-
-
-@contextmanager
-def _as_found(model: torch.nn.Module) -> Iterator[None]:
-    """Refuse that the block changes a weight, a statistic, a gradient or a mode."""
-    before = _state(model)
-    yield
-    after = _state(model)
-    if changed := [name for name in before if after.get(name) != before[name]]:
-        raise ValueError(f"evaluate changed the network: {some(changed)}")
-
-
-def _state(model: torch.nn.Module) -> dict[str, tuple[Any, ...]]:
-    """What tells that a tensor or a mode was changed, by name."""
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    found: dict[str, tuple[Any, ...]] = {
-        name: (
-            id(tensor),
-            None if tensor.is_inference() else tensor._version,
-            tensor.requires_grad,
-            None if tensor.grad is None else (id(tensor.grad), tensor.grad._version),
-        )
-        for name, tensor in tensors.items()
-    }
-    return found | {f"the mode of {n}": (m.training,) for n, m in model.named_modules()}
 
 
 def _checked(found: object, method: str) -> Figures:
