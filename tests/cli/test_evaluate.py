@@ -119,6 +119,17 @@ def test_people_get_a_table_that_fits_a_terminal(evaluate: Cli) -> None:
     assert evaluate("--run", "r", "--resume", "--quiet") == Result(0, "", "")
 
 
+def test_figures_of_one_evaluator_with_other_options_are_told_apart(evaluate: Cli) -> None:
+    lines = evaluate(of=("calibration:bins=5", "accuracy", "calibration")).out.splitlines()
+    assert [line.split()[0] for line in lines[4:11]] == [
+        *("calibration#1.ece", "calibration#1.nll"),
+        *("accuracy.top1", "accuracy.top5", "accuracy.per_class"),
+        *("calibration#2.ece", "calibration#2.nll"),
+    ]
+    assert "calibration#1: bins=5" in lines
+    assert "calibration#2: bins=15" in lines
+
+
 def test_the_tasks_own_metric_is_measured_where_nothing_is_asked(evaluate: Cli) -> None:
     assert list(evaluate("--json", of=()).document["results"]) == ["accuracy"]
 
