@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
-    from ticketkit.evaluation import evaluate, figure_of
+    from ticketkit.evaluation import evaluate, figure_of, metric_of
     from ticketkit.extras import import_extra
     from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
@@ -188,6 +188,7 @@ _HOMES = {
     "located": "places",
     "mean_interval": "statistics",
     "median_interval": "statistics",
+    "metric_of": "evaluation",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
@@ -297,6 +298,7 @@ __all__ = [
     "located",
     "mean_interval",
     "median_interval",
+    "metric_of",
     "normalised",
     "open_checkpoint",
     "outputs_of",

@@ -166,7 +166,7 @@ def _notes(request: Gap, near: _Side, far: _Side) -> Iterator[str]:
             f"{request.count:,} asked for"
         )
     elif request.count != usual:
-        yield f"the paper takes {usual:,} pictures of the source: fewer give a larger distance"
+        yield f"the paper takes {usual:,} pictures of the source; fewer give a larger distance"
     for side in (near, far):
         if told := side.moments.shortage():
             yield f"{side.name}: {told}"

@@ -62,6 +62,12 @@ class Evaluation(OnTask):
             raise UsageError(f"the output would replace an input: {printable(str(self.output))}")
         check_absent(self._outputs(), force=self.force or self.resume)
 
+    def check_outputs(self, done: dict[str, Any] | None) -> None:
+        """Refuse to replace what is there, unless it is the result that the run had come to."""
+        ours = dict(zip(self._outputs(), () if done is None else _texts(done), strict=False))
+        others = [path for path in self._outputs() if not _holds(path, ours.get(path))]
+        check_absent(others, force=self.force)
+
     def _outputs(self) -> tuple[Path, ...]:
         return () if self.output is None else (self.output, self.output.with_suffix(".csv"))
 
@@ -85,11 +91,19 @@ def evaluated_in_run(request: Evaluation) -> tuple[dict[str, Any], Path]:
         places = request.places(stack)
         work = _Evaluation(request, checkpoint, device_of(request.device))
         document, path = work.in_run()
-        texts = (result_text(document), result_table(document))
-        for place, text in zip(places, texts, strict=bool(places)):
+        for place, text in zip(places, _texts(document), strict=bool(places)):
             with place.writing(len(text)) as file:
                 file.write(text.encode())
     return document, path
+
+
+def _texts(document: dict[str, Any]) -> tuple[str, str]:
+    """What the outputs hold: the document, and its table."""
+    return result_text(document), result_table(document)
+
+
+def _holds(path: Path, text: str | None) -> bool:
+    return text is not None and path.is_file() and path.read_bytes() == text.encode()
 
 
 def _told_task(checkpoint: Checkpoint) -> str:
@@ -139,8 +153,11 @@ class _Evaluation:
             raise UsageError("evaluate runs in one process: start it without torchrun")
         with opened(self._request, "evaluate", self._recipe(), self._device, world()) as run:
             assert run is not None
-            if stage := run.newest(RESULT):
-                return read_result(stage.path / DOCUMENT), run.path
+            stage = run.newest(RESULT)
+            done = None if stage is None else read_result(stage.path / DOCUMENT)
+            self._request.check_outputs(done)
+            if done:
+                return done, run.path
             document = self._document(run)
             with run.stage(RESULT) as folder:
                 return write_result(folder, document), run.path
@@ -152,6 +169,8 @@ class _Evaluation:
             "task": spec_of(self._task),
             "arch": self._arch,
             "checkpoint": self._digest,
+            # Which the digest of the weights does not tell.
+            "normalisation": self._checkpoint.normalisation(),
             "ticket": self._ticket and sha256(self._ticket.encoded()),
             "evaluators": list(self._parts),
             "seed": self._request.seed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ from ticketkit.blame import blamed
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
 from ticketkit.guards import check_finite
-from ticketkit.inference import evaluated, outputs_of
+from ticketkit.inference import as_found, evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Evaluator, brings
 from ticketkit.progress import stage
@@ -70,7 +69,7 @@ def measured(
             yield spec, figures
     for spec in alone:
         told = replace(context, gathered=started.get(spec))
-        with blamed(parts[spec]), evaluated(model), _as_found(model):
+        with blamed(parts[spec]), evaluated(model), as_found(model):
             figures = _checked(parts[spec].evaluate(model, data, told), "evaluate")  # type: ignore[arg-type]
         yield spec, figures
 
@@ -101,6 +100,19 @@ def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
             return figures[name] if name else next(iter(figures.values()))
     every = [f"{spec}.{name}" for spec, figures in results.items() for name in figures]
     raise UsageError(f"no figure {printable(metric)!r} was measured; found {some(every)}")
+
+
+def metric_of(spec: str) -> Evaluator:
+    """The evaluator of a spec, for one that measures by it, on pictures that it changed.
+
+    A `UsageError` unless it needs outputs alone.
+    """
+    part = cast("Evaluator", resolve("evaluator", spec))
+    if not brings(part, "start") or brings(part, "evaluate"):
+        raise UsageError(
+            f"metric is an evaluator of outputs alone, such as accuracy, found {printable(spec)!r}"
+        )
+    return part
 
 
 def _share(
@@ -143,31 +155,6 @@ def _check_passes(data: Any, passes: int) -> None:
         )
 
 
-@contextmanager
-def _as_found(model: torch.nn.Module) -> Iterator[None]:
-    """Refuse that the block changes a weight, a statistic, a gradient or a mode."""
-    before = _state(model)
-    yield
-    after = _state(model)
-    if changed := [name for name in before if after.get(name) != before[name]]:
-        raise ValueError(f"evaluate changed the network: {some(changed)}")
-
-
-def _state(model: torch.nn.Module) -> dict[str, tuple[Any, ...]]:
-    """What tells that a tensor or a mode was changed, by name."""
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    found: dict[str, tuple[Any, ...]] = {
-        name: (
-            id(tensor),
-            None if tensor.is_inference() else tensor._version,
-            tensor.requires_grad,
-            None if tensor.grad is None else (id(tensor.grad), tensor.grad._version),
-        )
-        for name, tensor in tensors.items()
-    }
-    return found | {f"the mode of {n}": (m.training,) for n, m in model.named_modules()}
-
-
 def _checked(found: object, method: str) -> Figures:
     """What an evaluator returned, if it is what it should be."""
     if not isinstance(found, Mapping) or not found:
@@ -177,13 +164,16 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        for part in ("value", "low", "high"):
-            number = getattr(estimate, part)
-            if not (_is_finite(number) or (number is None and part != "value")):
-                raise ValueError(f"{method} returned the {part} {number!r} of {name}")
+        _check_estimate(name, estimate, method)
     return dict(found)
 
 
-def _is_finite(number: object) -> bool:
-    """Whether a result file can hold it."""
-    return isinstance(number, int | float) and math.isfinite(number)
+def _check_estimate(name: str, estimate: Estimate, method: str) -> None:
+    """Refuse what no result file can hold: tensors, NumPy's float32, what is not finite."""
+    for part in ("value", "low", "high"):
+        number = getattr(estimate, part)
+        finite = isinstance(number, int | float) and math.isfinite(number)
+        if not finite and (number is not None or part == "value"):
+            raise ValueError(f"{method} returned the {part} {number!r} of {name}, no finite float")
+    if type(estimate.n) is not int or estimate.n < 1:
+        raise ValueError(f"{method} returned n={estimate.n!r} of {name}, where samples are counted")

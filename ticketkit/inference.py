@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ticketkit.batching import batches_of
-from ticketkit.errors import EvaluationError, TicketkitError, UsageError, printable
+from ticketkit.errors import EvaluationError, TicketkitError, UsageError, printable, some
 from ticketkit.modes import evaluating, same_generators
 from ticketkit.stacking import pixels
 
@@ -23,6 +23,40 @@ def evaluated(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode and no gradients; the modes and torch's generators are restored, come what may."""
     with evaluating(model), same_generators(_tensors(model)), torch.no_grad():
         yield
+
+
+@contextlib.contextmanager
+def as_found(model: torch.nn.Module) -> Iterator[None]:
+    """Refuse that the block changes a weight, a statistic, a gradient or a mode."""
+    before = _state(model)
+    yield
+    after = _state(model)
+    if changed := [name for name in before if after.get(name) != before[name]]:
+        raise ValueError(f"evaluate changed the network: {some(changed)}")
+
+
+def _state(model: torch.nn.Module) -> dict[str, tuple[Any, ...]]:
+    """What tells that a tensor or a mode was changed, by name."""
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    found: dict[str, tuple[Any, ...]] = {
+        name: (
+            id(tensor),
+            None if tensor.is_inference() else tensor._version,
+            _content(tensor),
+            tensor.requires_grad,
+            None if tensor.grad is None else (id(tensor.grad), tensor.grad._version),
+        )
+        for name, tensor in tensors.items()
+    }
+    return found | {f"the mode of {n}": (m.training,) for n, m in model.named_modules()}
+
+
+def _content(tensor: torch.Tensor) -> int | None:
+    """What tells of writes through `.data`, which no version counts; None of odd tensors."""
+    try:
+        return int(torch.hash_tensor(tensor.detach()))
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def outputs_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
@@ -83,10 +84,13 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     (1, 6)
     """
     n, tail = len(values), (1 - _checked(level)) / 2
-    ranked, below, k = sorted(values), 0, 0
-    while k < n and (below + math.comb(n, k)) <= tail * 2**n:
-        below += math.comb(n, k)
+    ranked, k = sorted(values), 0
+    most = math.floor(Fraction(tail) * 2**n)  # in whole numbers, for 2**1024 is no float
+    ways = below = 1  # n over k, and the sum of these up to k
+    while k < n and below <= most:
         k += 1
+        ways = ways * (n - k + 1) // k
+        below += ways
     if not k:
         raise UsageError(f"an interval of a median at {level} needs more values, found {n}")
     return ranked[k - 1], ranked[n - k]

@@ -149,6 +149,7 @@ class _Transfer:
             fit=written(self._schedule),
             ticket=sha256(self._ticket.encoded()),
             checkpoint=self._digest,
+            normalisation=self._checkpoint.normalisation(),  # which the digest does not tell
             data=self._of_data,
             processes=world().size,
         )

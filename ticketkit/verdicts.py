@@ -13,8 +13,8 @@ HIGH, LEVEL, LEAST = 0.9, 0.95, 3
 RULE = (
     "a figure's difference is the first side's less the second's, paired over seeds, with "
     "Student's 95 % interval; where the interval excludes 0 the better side wins, where it holds 0 "
-    "they match, and with fewer than 3 seeds it is undecided; overall is each seed's mean over the "
-    "sparsities of 0.9 and more"
+    "they match, which is no proof that they are equal, and with fewer than 3 seeds it is "
+    "undecided; overall is each seed's mean over the sparsities of 0.9 and more"
 )
 MATCH, UNDECIDED = "Match", "undecided"
 

@@ -58,8 +58,9 @@ def test_a_table_a_figure_and_the_rule_are_printed(cli: Cli, folder: Path) -> No
         "\n"
         "Rule: a figure's difference is the first side's less the second's, paired over\n"
         "seeds, with Student's 95 % interval; where the interval excludes 0 the better\n"
-        "side wins, where it holds 0 they match, and with fewer than 3 seeds it is\n"
-        "undecided; overall is each seed's mean over the sparsities of 0.9 and more.\n"
+        "side wins, where it holds 0 they match, which is no proof that they are equal,\n"
+        "and with fewer than 3 seeds it is undecided; overall is each seed's mean over\n"
+        "the sparsities of 0.9 and more.\n"
     )
 
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,17 @@ def test_people_get_a_table_that_fits_a_terminal(evaluate: Cli) -> None:
     assert lines[-2:] == ["run r", "wrote worth.json and worth.csv"]
     assert max(map(len, lines)) <= 80
     assert evaluate("--run", "r", "--resume", "--quiet") == Result(0, "", "")
+
+
+def test_figures_of_one_evaluator_with_other_options_are_told_apart(evaluate: Cli) -> None:
+    lines = evaluate(of=("calibration:bins=5", "accuracy", "calibration")).out.splitlines()
+    assert [line.split()[0] for line in lines[4:11]] == [
+        *("calibration#1.ece", "calibration#1.nll"),
+        *("accuracy.top1", "accuracy.top5", "accuracy.per_class"),
+        *("calibration#2.ece", "calibration#2.nll"),
+    ]
+    assert "calibration#1: bins=5" in lines
+    assert "calibration#2: bins=15" in lines
 
 
 def test_the_tasks_own_metric_is_measured_where_nothing_is_asked(evaluate: Cli) -> None:
@@ -233,6 +246,51 @@ def test_outputs_that_are_there_are_refused_before_anything_is_measured(
     assert names(folder) == [*INPUTS, "worth.csv"]
     assert evaluate("-o", "worth.json", "--force", "-q").status == 0
     assert json.loads((folder / "worth.json").read_text())["schema"] == "ticketkit.evaluate/1"
+
+
+def test_a_run_of_the_same_weights_under_another_normalisation_is_refused(
+    evaluate: Cli, folder: Path
+) -> None:
+    assert evaluate("--run", "r", "-q").status == 0
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    (folder / "m.safetensors").unlink()
+    with reserve(folder / "m.safetensors") as output:
+        save_checkpoint(output, weights, replace(told, normalisation={"mean": (0.5,), "std": (2,)}))
+    done = evaluate("--run", "r", "--resume")
+    assert (done.status, done.out) == (2, "")
+    assert "a run of another recipe: normalisation.mean was not there" in done.err
+
+
+def test_warnings_are_lines_without_a_place_in_our_code(evaluate: Cli) -> None:
+    long = "adversarial:norm=l2,eps=0.01,steps=1,step=0.5,count=10"  # Fault row 39
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = evaluate(of=(long,))
+        assert evaluate("--run", "q", "-q", of=(long,)) == Result(0, "", "")
+    assert done.status == 0
+    assert done.err.startswith("warning: a step of 0.5 is longer than the ball is wide, 2 * 0.01: ")
+    assert "UserWarning" not in done.err
+
+
+def test_a_resumed_command_replaces_its_own_output_and_no_other(
+    evaluate: Cli, folder: Path
+) -> None:
+    first = evaluate("--json", "--run", "r", "-o", "worth.json")
+    table = (folder / "worth.csv").read_text()
+    again = ("--json", "--run", "r", "--resume", "-o", "worth.json")
+    (folder / "worth.csv").unlink()
+    assert evaluate(*again).out == first.out
+    assert (folder / "worth.csv").read_text() == table
+    for run in ("r", "new"):
+        (folder / "worth.csv").write_text("mine")
+        done = evaluate("--run", run, "--resume", "-o", "worth.json")
+        assert (done.status, done.out) == (2, "")
+        assert "already there: " in done.err
+        assert (folder / "worth.csv").read_text() == "mine"
+    assert evaluate(*again, "--force").out == first.out
+    assert (folder / "worth.csv").read_text() == table
 
 
 def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:

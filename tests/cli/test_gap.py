@@ -102,7 +102,7 @@ def test_the_document_tells_every_setting(gap: Cli, folder: Path) -> None:
     assert "torch-fidelity" not in document["versions"]
     assert document["environment"]["device"] == "cpu"
     assert document["notes"] == [
-        "the paper takes 8,000 pictures of the source: fewer give a larger distance"
+        "the paper takes 8,000 pictures of the source; fewer give a larger distance"
     ]
     assert gap("--json", count=100).document == document
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import ticketkit
 from tests.cli.conftest import Cli, Result
 from tests.samples import names
 from ticketkit.cli import main
+from ticketkit.files import reserve
 from ticketkit.networks import network_of
 from ticketkit.opening import network_for
+from ticketkit.saving import save_checkpoint
 
 NETWORK = "resnet10:width=8,stem=small"
 TASK, FIT = "digits:labels=50,size=8", "small:epochs=1"
@@ -187,6 +190,20 @@ def test_a_learning_rate_that_diverges_is_named(transfer: Cli, folder: Path) -> 
         re.M,
     )
     assert names(folder) == ["m.safetensors", "r", "t.safetensors"]
+
+
+def test_a_run_of_the_same_weights_under_another_normalisation_is_refused(
+    transfer: Cli, folder: Path
+) -> None:
+    assert transfer("--quiet", run="r").status == 0
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    assert file.pretraining is not None
+    told = replace(file.pretraining, normalisation={"mean": (0.5,), "std": (2.0,)})
+    with reserve(folder / "n.safetensors") as output:
+        save_checkpoint(output, dict(file), told)
+    found = transfer("--resume", run="r", checkpoint="n.safetensors")
+    assert (found.status, found.out) == (2, "")
+    assert "a run of another recipe: normalisation.mean was not there" in found.err
 
 
 # Fault row 54

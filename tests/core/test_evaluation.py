@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -182,7 +183,23 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
         (Counting(compute=lambda: {1: ticketkit.Estimate(1.0, 3)}), "compute returned 1: Estimate"),
         (
             Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
-            "compute returned the value nan of a",
+            "compute returned the value nan of a, no finite float",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 3, 0.1, torch.inf)}),
+            "compute returned the (value|low|high) inf of a, no finite",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.tensor(0.5), 3)}),  # type: ignore[arg-type]
+            r"compute returned the (value|low|high) tensor\(0\.5000\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(np.float32(0.5), 3)}),  # type: ignore[arg-type]
+            r"compute returned the value np\.float32\(0\.5\) of a",
+        ),
+        (
+            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 0)}),
+            "compute returned n=0 of a, where samples are counted",
         ),
         (
             Counting(compute=lambda: {"a": ticketkit.Estimate(torch.ones(()), 3)}),  # type: ignore[arg-type]
@@ -284,8 +301,9 @@ def test_an_evaluator_that_needs_the_network_alone_costs_no_pass() -> None:
     [
         (lambda model, _: model["conv"].weight.add_(1), "conv.weight"),
         (lambda model, _: model["norm"].running_mean.add_(1), "norm.running_mean"),
+        (lambda model, _: model["conv"].weight.data.add_(1), "conv.weight"),
         (lambda model, _: model["conv"].weight.requires_grad_(False), "conv.weight"),
-        (lambda model, _: model["norm"].train(), r"norm\.num_batches_tracked, the mode of norm"),
+        (lambda model, _: model["norm"].train(), r"norm\.running_mean, .*, the mode of norm"),
         (
             lambda model, _: setattr(model["conv"].weight, "grad", model["conv"].weight.clone()),
             "conv.weight",

@@ -114,6 +114,12 @@ def test_six_values_are_the_fewest_that_have_an_interval_of_their_median() -> No
         median_interval([1.0, 2, 3, 4, 5])
 
 
+@pytest.mark.parametrize("n", [1023, 1024, 1100, 10_000])
+def test_the_median_of_any_number_of_values_has_an_interval(n: int) -> None:
+    k = int(scipy.stats.binom.ppf(0.025, n, 0.5))
+    assert median_interval(list(range(1, n + 1))) == (k, n + 1 - k)
+
+
 @given(st.floats(0, 1), st.integers(1, 500), st.integers(1, 500))
 def test_the_interval_of_an_area_solves_newcombes_equation(auc: float, n: int, m: int) -> None:
     low, high = auc_interval(auc, n, m)

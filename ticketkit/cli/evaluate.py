@@ -10,7 +10,7 @@ import click
 from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
 from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify
-from ticketkit.cli.training import options_on_task
+from ticketkit.cli.training import options_on_task, warned
 
 
 @click.command("evaluate", short_help="Measure what a checkpoint is worth on a task.")
@@ -51,7 +51,7 @@ def command(file: Path, as_json: bool, quiet: bool, no_verify: bool, **given: An
     from ticketkit.evaluating import Evaluation, evaluated_in_run
 
     request = Evaluation(checkpoint=file, verify=not no_verify, **given)
-    with bars(quiet):
+    with bars(quiet), warned(quiet):
         document, run = evaluated_in_run(request)
     printing.failures(quiet)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -72,19 +72,30 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: str = ""
 
 
 def results(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Print a table of figures, a line each, under the specs of their evaluators."""
-    rows = []
-    for spec, figures in found.items():
-        part = spec.partition(":")[0]
-        rows += [
-            (f"{part}.{name}", _value(each), _interval(each), f"{each['n']:,}")
-            for name, each in figures.items()
-        ]
+    """Print a table of figures, a line each, and then the options of their evaluators."""
+    short = _short(found)
+    rows = [
+        (f"{short[spec]}.{name}", _value(each), _interval(each), f"{each['n']:,}")
+        for spec, figures in found.items()
+        for name, each in figures.items()
+    ]
     table(("measure", "value", "95 % interval", "n"), rows, " rrr")
     for spec in found:
-        part, colon, options = spec.partition(":")
+        _, colon, options = spec.partition(":")
         if colon:
-            say_wrapped(f"{part}: {options.replace(',', ', ')}")
+            say_wrapped(f"{short[spec]}: {options.replace(',', ', ')}")
+
+
+def _short(specs: Iterable[str]) -> dict[str, str]:
+    """What an evaluator is called in a table: its name, with a number where it is asked twice."""
+    alike: dict[str, list[str]] = {}
+    for spec in specs:
+        alike.setdefault(spec.partition(":")[0], []).append(spec)
+    return {
+        spec: f"{part}#{number}" if len(group) > 1 else part
+        for part, group in alike.items()
+        for number, spec in enumerate(group, 1)
+    }
 
 
 def _value(estimate: Mapping[str, Any]) -> str:

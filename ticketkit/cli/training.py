@@ -73,9 +73,16 @@ def training(quiet: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
     Yields what is to be called with each event.
     """
-    with heeding(TRAINING), bars(quiet), warnings.catch_warnings():
-        warnings.showwarning = _warner(quiet)
+    with heeding(TRAINING), bars(quiet), warned(quiet):
         yield (lambda event: None) if quiet else _report
+
+
+@contextlib.contextmanager
+def warned(quiet: bool) -> Iterator[None]:
+    """A block whose warnings are lines for people."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warner(quiet)
+        yield
 
 
 def _warner(quiet: bool) -> Callable[..., None]:

@@ -46,21 +46,26 @@ class Adversarial(ticketkit.Evaluator):
     restarts: int = 1
     count: int | None = 400
     metric: str = "accuracy"
-    """What is measured under attack: an evaluator of outputs alone, or a figure of one."""
+    """What is measured under attack: an evaluator of outputs alone, or a figure of one, which is a
+    share of what is right."""
 
     def __post_init__(self) -> None:
         if self.count is not None:
             ticketkit.check_whole(self, "count", 1)
         if not self._threats():
             raise ticketkit.UsageError("adversarial needs an eps and a number of steps, or more")
+        ticketkit.metric_of(self.metric.partition(".")[0])
 
     def evaluate(
         self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
     ) -> ticketkit.Figures:
         sample = ticketkit.sample_of(data, self.count)
-        clean = self._measured(model, sample)  # before attacks: what it refuses, it tells at once
+        # In the same batches as under attack, so that no perturbation is the same to the last bit;
+        # and first: what it refuses, it tells at once.
+        clean = self._under("clean", ticketkit.ThreatModel(eps=0), model, sample, context)
+        self._check_metric(clean)
         found = {
-            name: self._under(threat, model, sample, context)
+            name: self._under(name, threat, model, sample, context)
             for name, threat in self._threats().items()
         }
         found["clean"] = clean
@@ -68,6 +73,14 @@ class Adversarial(ticketkit.Evaluator):
         for message in masked:
             warnings.warn(f"gradients are masked: {message}", stacklevel=2)
         return found
+
+    def _check_metric(self, measured: ticketkit.Estimate) -> None:
+        # What masked gradients are told by is how many are right.
+        if (measured.unit, measured.better) != ("share", "higher"):
+            raise ticketkit.UsageError(
+                "adversarial: metric is a share of what is right, such as accuracy, found "
+                f"{self.metric!r}"
+            )
 
     def _threats(self) -> dict[str, ticketkit.ThreatModel]:
         made = [self._threat(eps, steps) for eps in self.eps for steps in self.steps]
@@ -85,7 +98,7 @@ class Adversarial(ticketkit.Evaluator):
         if all(threat.is_clean for threat in self._threats().values()):
             return
         data = ticketkit.sample_of(sample, _CHECKED)
-        found = self._under(self._unbounded(data), model, data, context)
+        found = self._under("without bounds", self._unbounded(data), model, data, context)
         share = _commonest(data)
         if found.value > max(_WITHSTOOD, share + math.sqrt(share * (1 - share) / found.n)):
             yield (
@@ -105,12 +118,13 @@ class Adversarial(ticketkit.Evaluator):
 
     def _under(
         self,
+        what: str,
         threat: ticketkit.ThreatModel,
         model: torch.nn.Module,
         data: Dataset,
         context: ticketkit.EvaluationContext,
     ) -> ticketkit.Estimate:
-        with context.progress(self._name_of(threat), len(data)) as advance:  # type: ignore[arg-type]
+        with context.progress(what, len(data)) as advance:  # type: ignore[arg-type]
 
             def batches() -> Iterator[tuple[Any, Any]]:
                 for inputs, targets in ticketkit.attacked(model, data, threat, context.seed):

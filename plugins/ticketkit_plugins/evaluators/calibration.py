@@ -71,11 +71,12 @@ class _Samples:
             return float(np.abs(sums).sum() / len(chosen))
 
         ece = error(np.arange(self.n))
-        _, high = ticketkit.bootstrap(error, self.n)
-        half = max(0.0, high - ece)
-        low, high = max(0.0, ece - half), min(1.0, ece + half)
         nll = losses.mean().item()
-        least, most = ticketkit.mean_interval(losses.tolist()) if self.n > 1 else (None, None)
+        low = high = least = most = None
+        if self.n > 1:  # one sample tells nothing of how samples differ
+            half = max(0.0, ticketkit.bootstrap(error, self.n)[1] - ece)
+            low, high = max(0.0, ece - half), min(1.0, ece + half)
+            least, most = ticketkit.mean_interval(losses.tolist())
         return {
             "ece": ticketkit.Estimate(ece, self.n, low, high, unit="share", better="lower"),
             "nll": ticketkit.Estimate(nll, self.n, least, most, unit="nats", better="lower"),

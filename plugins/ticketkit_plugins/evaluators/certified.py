@@ -23,7 +23,8 @@ class Certified(ticketkit.Evaluator):
     `n` others certify it, wrongly with probability `alpha` at most; see `ticketkit.Smoothed`.
 
     `acr`, the average certified radius (Zhai et al. 2020), is the mean over pictures of the radius
-    where the answer is right, else 0; its interval is a bootstrap's. `certified-0.25`, for each of
+    where the answer is right, else 0; its interval is a bootstrap's, and there is none where all
+    radii are one. `certified-0.25`, for each of
     `radii`, is the share of pictures with right answers and a radius of at least 0.25; `accuracy`
     that with right answers, whatever the radius, and `abstained` that without an answer. These have
     Wilson's interval. No radius is beyond sigma Phi^-1(alpha^(1/n)), here 0.80.
@@ -95,7 +96,9 @@ def _mean(radii: list[float], seed: int) -> ticketkit.Estimate:
     import numpy as np
 
     values = np.array(radii)
-    low, high = ticketkit.bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
+    low = high = None
+    if len(set(radii)) > 1:  # or all samples of them are the same, which is no certainty
+        low, high = ticketkit.bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
     return ticketkit.Estimate(float(values.mean()), len(values), low, high, unit="l2")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import ticketkit
 
@@ -57,7 +57,7 @@ class Corruption(ticketkit.Evaluator):
         for kind in self._kinds():
             for severity in self.severities:
                 ticketkit.check_corruption(kind, severity)
-        self._metric()
+        ticketkit.metric_of(self.metric)
 
     def evaluate(
         self,
@@ -69,7 +69,7 @@ class Corruption(ticketkit.Evaluator):
 
         if self.count is not None:
             data = ticketkit.sample_of(data, self.count)
-        metric = self._metric()
+        metric = ticketkit.metric_of(self.metric)
         started = {(k, s): metric.start() for k in self._kinds() for s in self.severities}
         known = len(data) if isinstance(data, torch.utils.data.Dataset) else 0  # type: ignore[arg-type]
         with context.progress("corrupting", known * len(started)) as advance:
@@ -95,15 +95,6 @@ class Corruption(ticketkit.Evaluator):
 
     def _kinds(self) -> tuple[str, ...]:
         return ticketkit.CORRUPTIONS if tuple(self.kinds) == ("all",) else self.kinds
-
-    def _metric(self) -> ticketkit.Evaluator:
-        metric = cast("ticketkit.Evaluator", ticketkit.resolve("evaluator", self.metric))
-        if type(metric).evaluate is not ticketkit.Evaluator.evaluate:
-            raise ticketkit.UsageError(
-                "corruption: metric is an evaluator of outputs alone, such as accuracy, found "
-                f"{self.metric!r}"
-            )
-        return metric
 
 
 def _update(

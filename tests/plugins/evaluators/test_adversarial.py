@@ -162,6 +162,9 @@ def test_a_segmentation_is_attacked_by_its_own_metric() -> None:
         ("count=0", "adversarial: count is a whole number from 1, found 0"),
         ("restarts=0", "restarts is a whole number of 1 or more"),
         ("norm=l1", "norm is one of linf, l2, found 'l1'"),
+        ("metric=acuracy", "unknown evaluator 'acuracy'"),
+        ("metric=cost", "metric is an evaluator of outputs alone, such as accuracy, found 'cost'"),
+        ("metric=adversarial", "outputs alone"),
         ("eps=", "adversarial needs an eps and a number of steps, or more"),
     ],
 )
@@ -187,7 +190,25 @@ def test_batches_of_a_loader_s_kind_and_unknown_metrics_are_refused() -> None:
     model, data = TwoSides(), line()
     with pytest.raises(ticketkit.UsageError, match="a sample is taken of a data set, found list"):
         measured(model, [(data.tensors[0], data.tensors[1])], Adversarial())
-    with pytest.raises(ticketkit.UsageError, match="unknown evaluator 'acuracy'"):
-        measured(model, data, Adversarial(metric="acuracy"))
     with pytest.raises(ticketkit.UsageError, match=r"no figure 'accuracy\.top3' was measured"):
         measured(model, data, Adversarial(metric="accuracy.top3"))
+
+
+@pytest.mark.parametrize("metric", ["calibration", "calibration.nll"])
+def test_a_metric_that_is_no_share_of_what_is_right_is_refused(metric: str) -> None:
+    told = rf"metric is a share of what is right, such as accuracy, found '{metric}'"
+    with pytest.raises(ticketkit.UsageError, match=told):
+        measured(TwoSides(), line(), Adversarial(metric=metric))
+
+
+# Fault row 39
+def test_no_radius_and_no_steps_are_the_clean_accuracy_of_a_network_that_sees_the_batch() -> None:
+    class Counting(TwoSides):
+        """Right as long as a batch has 200 pictures at most, as attacks have them."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(inputs) * (1 if len(inputs) <= 200 else -1)
+
+    part = Adversarial(eps=(0.0, 0.1), steps=(0, 1), count=None)
+    found = measured(Counting(), line(250), part)
+    assert found["pgd0-0"] == found["fgsm-0"] == found["pgd0-25.5"] == found["clean"]

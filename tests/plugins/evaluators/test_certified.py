@@ -121,6 +121,11 @@ def test_one_picture_has_figures_too() -> None:
     ]
 
 
+def test_radii_that_are_all_0_are_no_certain_mean() -> None:
+    found = measured(Half(), line(4), Certified(n0=1, n=1, radii=()))
+    assert (found["acr"].value, found["acr"].low, found["acr"].high) == (0, None, None)
+
+
 def test_options_are_a_spec() -> None:
     part = ticketkit.resolve("evaluator", "certified:sigma=1/10,n=500,radii=0.1+0.2,count=none")
     assert part == Certified(sigma=0.1, n=500, radii=(0.1, 0.2), count=None)
