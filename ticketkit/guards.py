@@ -16,8 +16,9 @@ def check_predictions(
     """Raise an EvaluationError unless outputs, (batch, classes, ...), and labels fit each other.
 
     Outputs are finite and floating, of two classes or more, labels whole numbers from 0 to
-    classes - 1 or `ignored`, of shape (batch, ...). `first` is the index in the pass of the batch's first sample: the error
-    names the first bad one by it. Fewer labels in use than classes are fine.
+    classes - 1 or `ignored`, of shape (batch, ...). `first` is the index in the pass of the batch's
+    first sample: the error names the first bad one by it. Fewer labels in use than classes are
+    fine.
     """
     expected = (*outputs.shape[:1], *outputs.shape[2:])
     if outputs.dim() < 2 or tuple(targets.shape) != expected:
