@@ -15,9 +15,10 @@ def check_predictions(
 ) -> None:
     """Raise an EvaluationError unless outputs, (batch, classes, ...), and labels fit each other.
 
-    Outputs are finite and floating, labels whole numbers from 0 to classes - 1 or `ignored`, of
-    shape (batch, ...). `first` is the index in the pass of the batch's first sample: the error
-    names the first bad one by it. Fewer labels in use than classes are fine.
+    Outputs are finite and floating, of two classes or more, labels whole numbers from 0 to
+    classes - 1 or `ignored`, of shape (batch, ...). `first` is the index in the pass of the batch's
+    first sample: the error names the first bad one by it. Fewer labels in use than classes are
+    fine.
     """
     expected = (*outputs.shape[:1], *outputs.shape[2:])
     if outputs.dim() < 2 or tuple(targets.shape) != expected:
@@ -25,6 +26,9 @@ def check_predictions(
             "expected outputs (batch, classes, ...) and targets (batch, ...), found "
             f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
         )
+    if outputs.shape[1] < 2:
+        # Such as the one logit of a yes or no, of which the highest class is always the first.
+        raise EvaluationError(f"outputs are of two classes or more, found {outputs.shape[1]}")
     check_finite(outputs, first)
     check_labels(targets, outputs.shape[1], first, ignored)
 

@@ -32,6 +32,8 @@ def outputs(*bad: float) -> torch.Tensor:
         (FINE, [0.0, 1, 2, 0], "labels are whole numbers, found torch.float32"),
         (FINE, [0, 1, 2], r"found \(4, 3\) and \(3,\)"),
         (FINE[:, 0], [0, 1, 2, 0], r"found \(4,\) and \(4,\)"),
+        (FINE[:, :1], [0, 0, 0, 0], "outputs are of two classes or more, found 1"),
+        (FINE[:, :0], [0, 0, 0, 0], "outputs are of two classes or more, found 0"),
         (FINE[:, :, None, None], [0, 1, 2, 0], r"found \(4, 3, 1, 1\) and \(4,\)"),
     ],
 )
