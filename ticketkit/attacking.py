@@ -9,8 +9,8 @@ import torch
 
 from ticketkit.attacks import attack
 from ticketkit.batching import batches_of
+from ticketkit.inference import placed
 from ticketkit.seeds import seed_of
-from ticketkit.stacking import pixels
 from ticketkit.threats import ThreatModel
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def attacked(
 
     The size of batches is a fixed one, so that every network is attacked from the same starts.
     """
-    device = next(model.parameters()).device
     for number, (inputs, targets) in enumerate(batches_of(data, _BATCH)):
-        inputs, targets = pixels(inputs.to(device)), targets.to(device)
+        inputs = placed(inputs, model)
+        targets = targets.to(inputs.device)
         generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
         yield attack(model, inputs, targets, threat, generator=generator), targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -151,7 +152,7 @@ class _Evaluation:
 
         if world().size > 1:
             raise UsageError("evaluate runs in one process: start it without torchrun")
-        with opened(self._request, "evaluate", self._recipe(), self._device, world()) as run:
+        with opened(self._request, "evaluate", self._recipe, self._device, world()) as run:
             assert run is not None
             stage = run.newest(RESULT)
             done = None if stage is None else read_result(stage.path / DOCUMENT)
@@ -162,8 +163,10 @@ class _Evaluation:
             with run.stage(RESULT) as folder:
                 return write_result(folder, document), run.path
 
+    @cached_property
     def _recipe(self) -> dict[str, Any]:
         """What decides the figures."""
+        versions = versions_of(self._task, *self._parts.values())
         return {
             "command": "evaluate",
             "task": spec_of(self._task),
@@ -177,6 +180,8 @@ class _Evaluation:
             "batch": self._request.batch,
             "crop": self._crop(),
             "data": of_the_data(self._data),
+            # Of what computes them; torch's and NumPy's are the environment's, and noted.
+            "versions": {n: v for n, v in versions.items() if n not in ("torch", "numpy")},
         }
 
     def _document(self, run: Run) -> dict[str, Any]:
@@ -185,7 +190,7 @@ class _Evaluation:
         told = self._checkpoint.pretraining
         found = dict(self._measured(run))
         notes = [note for each in found.values() for note in each["notes"]]
-        recipe = self._recipe()
+        recipe = self._recipe
         ticket = self._ticket and {"sha256": recipe["ticket"], **ticket_document(self._ticket)}
         return {
             "schema": "ticketkit.evaluate/1",

@@ -299,3 +299,13 @@ def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: r: a run of another recipe: seed was 0 and is 9")
     assert evaluate("--run", "r").err.startswith("error: already there: r; --resume goes on")
+
+
+def test_a_run_of_another_version_of_an_evaluator_is_refused(
+    evaluate: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert evaluate("--run", "r", "-q").status == 0
+    monkeypatch.setattr("ticketkit.evaluating.versions_of", lambda *_: {"ticketkit": "9.9"})
+    done = evaluate("--run", "r", "--resume")
+    assert (done.status, done.out) == (2, "")
+    assert 'versions.ticketkit was "0.1.0" and is "9.9"' in done.err

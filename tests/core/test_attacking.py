@@ -64,3 +64,12 @@ def test_pictures_that_differ_in_size_are_attacked_as_those_of_one_size() -> Non
 def test_no_data_is_an_error() -> None:
     with pytest.raises(ticketkit.EvaluationError, match="there is no data"):
         list(attacked(network(), pictures(0), THREAT))
+
+
+def test_a_network_without_parameters_is_attacked_too() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs.flatten(1)[:, :3]
+
+    (inputs, _), *_ = attacked(Mean(), pictures(7), THREAT)
+    assert inputs.dtype == torch.float32

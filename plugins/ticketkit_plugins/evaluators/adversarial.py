@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Dataset = torch.utils.data.Dataset[Any]
 
 _CHECKED = 100  # of the pictures are attacked without bounds
+_IGNORED = 255  # pixels without a class
 _WITHSTOOD = 0.05  # of them are right then, or as many as one answer to all would be
 
 
@@ -54,6 +55,8 @@ class Adversarial(ticketkit.Evaluator):
             ticketkit.check_whole(self, "count", 1)
         if not self._threats():
             raise ticketkit.UsageError("adversarial needs an eps and a number of steps, or more")
+        if len(self._threats()) < len(self.eps) * len(self.steps):
+            raise ticketkit.UsageError("adversarial: two attacks are one, or have one name")
         ticketkit.metric_of(self.metric.partition(".")[0])
 
     def evaluate(
@@ -145,8 +148,7 @@ class Adversarial(ticketkit.Evaluator):
             names = ["clean", *map(self._name_of, ladder)]
             for weaker, stronger in itertools.pairwise(names):
                 before, after = found[weaker], found[stronger]
-                error = math.sqrt(before.value * (1 - before.value) / before.n)
-                if after.value > before.value + error:
+                if after.value > (before.value if before.high is None else before.high):
                     yield (
                         f"{stronger} leaves {100 * after.value:.1f} % right, where {weaker} leaves "
                         f"{100 * before.value:.1f} %"
@@ -158,7 +160,9 @@ def _commonest(data: Dataset) -> float:
     counts = Counter[int]()
     for _, targets in ticketkit.batches_of(data, _CHECKED):
         counts.update(targets.flatten().tolist())
-    return max(counts.values()) / counts.total()
+        if targets.dim() > 1:
+            del counts[_IGNORED]
+    return max(counts.values(), default=0) / max(1, counts.total())
 
 
 @ticketkit.hookimpl

@@ -47,6 +47,8 @@ class Certified(ticketkit.Evaluator):
             ticketkit.check_smoothing(
                 sigma=self.sigma, alpha=self.alpha, radius=radius, n0=self.n0, n=self.n
             )
+        if len({f"{radius:g}" for radius in self.radii}) < len(self.radii):
+            raise ticketkit.UsageError(f"certified: radii differ, found {list(self.radii)}")
         if self.count is not None:
             ticketkit.check_whole(self, "count", 1)
 

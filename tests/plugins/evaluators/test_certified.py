@@ -197,3 +197,8 @@ def test_the_highest_radius_is_the_one_that_the_docstring_tells() -> None:
     assert found.radius == pytest.approx(highest.item(), abs=1e-4)
     assert f"here {found.radius:.2f}" in (Certified.__doc__ or "")
     assert math.isfinite(found.radius)
+
+
+def test_radii_of_one_name_are_refused() -> None:
+    with pytest.raises(ticketkit.UsageError, match=r"certified: radii differ, found \[0\.25, 0\."):
+        Certified(radii=(0.25, 0.25000000001))

@@ -121,14 +121,17 @@ def test_a_sample_is_the_same_for_every_network() -> None:
     assert len(seen[0]) == 5
 
 
-def test_segmentation_is_measured_by_another_metric_and_has_its_intervals_or_none() -> None:
+def test_segmentation_is_measured_by_another_metric_and_has_its_intervals() -> None:
     torch.manual_seed(0)
     model, images = nn.Conv2d(2, 3, 1), torch.rand(6, 2, 12, 12)
     labelled = TensorDataset(images, model(images).argmax(1))
     found = measured(model, labelled, kinds=("contrast",), severities=(1, 5), metric="miou")
     clean = ticketkit.evaluate(model, labelled, ["miou"])["miou"]["miou"]
     assert found["severity_5"].value < found["severity_1"].value < clean.value == 1
-    assert (found["mean"].low, found["mean"].high) == (None, None)
+    ends = [(found[f"severity_{k}"].low, found[f"severity_{k}"].high) for k in (1, 5)]
+    lows, highs = zip(*ends, strict=True)
+    assert found["mean"].low == pytest.approx(sum(lows) / 2)
+    assert found["mean"].high == pytest.approx(sum(highs) / 2)
 
 
 def test_the_network_and_torchs_generators_are_left_as_they_were() -> None:
