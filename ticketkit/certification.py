@@ -40,7 +40,8 @@ class Smoothed:
     is not clipped, for the theorem is of normal noise. It is in eval mode meanwhile, and left as it
     was. A picture's noise is a function of `seed`, of its `index` and of the kind of device that
     the network is on. Batches hold `batch` samples at most, for the sake of memory; their size is
-    whichever turns out the fastest, and does not alter the noise.
+    whichever turns out the fastest, and does not alter the noise. A device on which it alters the
+    last bits of outputs may count a vote on the border of two classes otherwise.
 
     >>> smoothed = ticketkit.Smoothed(model, sigma=0.25)
     >>> smoothed.certify(picture, n=10_000)
