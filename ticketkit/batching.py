@@ -65,7 +65,10 @@ def sample_of(data: Dataset, count: int | None, seed: int = 0) -> Dataset:
     it has no more.
     """
     if not _is_set(data):
-        raise UsageError(f"a sample is taken of a data set, found {type(data).__name__}")
+        kind = type(data).__name__
+        raise UsageError(
+            f"a sample is taken of a data set, found {kind}: give a torch Dataset, not batches"
+        )
     length = len(data)  # type: ignore[arg-type]
     if count is None or count >= length:
         return data

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
     """BatchNorm modules are in eval mode while the rest trains; afterwards as they were."""
-    norms = _tracking(model).values()
+    norms = tracking(model).values()
     with modes_kept(norms):
         for norm in norms:
             norm.training = False
@@ -50,7 +50,7 @@ def recalibrate(model: torch.nn.Module, data: Dataset | Batches, *, batch: int =
     """
     if batch < 2:
         raise UsageError(f"BatchNorm needs two or more pictures in a batch, found batch={batch}")
-    norms = _tracking(model)
+    norms = tracking(model)
     if not norms:
         return
     before = {norm: [(b, b.clone()) for b in norm.buffers()] for norm in norms.values()}
@@ -64,7 +64,7 @@ def recalibrate(model: torch.nn.Module, data: Dataset | Batches, *, batch: int =
     _restore(itertools.chain(*(b for norm, b in before.items() if not norm.num_batches_tracked)))
 
 
-def _tracking(model: torch.nn.Module) -> dict[str, _BatchNorm]:
+def tracking(model: torch.nn.Module) -> dict[str, _BatchNorm]:
     """Each BatchNorm that has running statistics, by its name."""
     found = unwrap(model).named_modules()
     norms = {name: module for name, module in found if isinstance(module, _BatchNorm)}

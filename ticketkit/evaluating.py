@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import ticketkit
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
@@ -77,10 +77,21 @@ class Evaluation(OnTask):
         return [stack.enter_context(reserve(path)) for path in self._outputs()]
 
 
-def evaluated_in_run(request: Evaluation) -> tuple[dict[str, Any], Path]:
-    """Measure a checkpoint on a task: the result, as its file holds it, and the folder of the run.
+class Evaluated(NamedTuple):
+    """What a checkpoint was found to be worth."""
 
-    Evaluators that an interrupted run had finished are not asked again.
+    document: dict[str, Any]
+    """As its file holds it."""
+    run: Path
+    before: bool
+    """Whether the run had come to its end before."""
+
+
+def evaluated_in_run(request: Evaluation) -> Evaluated:
+    """Measure a checkpoint on a task.
+
+    Evaluators that an interrupted run had finished are not asked again. A run that is named by its
+    content is gone on with unasked: whatever it holds was measured by the same command line.
     """
     checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
     request = replace(request, task=request.task or _told_task(checkpoint))
@@ -91,11 +102,11 @@ def evaluated_in_run(request: Evaluation) -> tuple[dict[str, Any], Path]:
     with ExitStack() as stack:
         places = request.places(stack)
         work = _Evaluation(request, checkpoint, device_of(request.device))
-        document, path = work.in_run()
-        for place, text in zip(places, _texts(document), strict=bool(places)):
+        found = work.in_run()
+        for place, text in zip(places, _texts(found.document), strict=bool(places)):
             with place.writing(len(text)) as file:
                 file.write(text.encode())
-    return document, path
+    return found
 
 
 def _texts(document: dict[str, Any]) -> tuple[str, str]:
@@ -141,27 +152,32 @@ class _Evaluation:
         )
         self._arch, self._model = opened.arch, ready(opened.model, device)
         self._notes: list[str] = []
-        if checkpoint.pretraining is None:
+        told, here = checkpoint.pretraining, spec_of(self._task)
+        if told is None:
             self._notes += [*of_normalisation(checkpoint), *without_normalisation(checkpoint)]
+        elif told.task != here:
+            self._notes.append(f"it was trained on {told.task}, and is measured on {here}")
         if self._ticket:
             self._notes += self._masked(self._ticket)
 
-    def in_run(self) -> tuple[dict[str, Any], Path]:
+    def in_run(self) -> Evaluated:
         """The result of all evaluators, of whom each is a stage of the run."""
         from ticketkit.distributed import world
 
         if world().size > 1:
             raise UsageError("evaluate runs in one process: start it without torchrun")
-        with opened(self._request, "evaluate", self._recipe, self._device, world()) as run:
+        asked = self._request
+        asked = replace(asked, resume=asked.resume or asked.run is None)
+        with opened(asked, "evaluate", self._recipe, self._device, world()) as run:
             assert run is not None
             stage = run.newest(RESULT)
             done = None if stage is None else read_result(stage.path / DOCUMENT)
             self._request.check_outputs(done)
             if done:
-                return done, run.path
+                return Evaluated(done, run.path, before=True)
             document = self._document(run)
             with run.stage(RESULT) as folder:
-                return write_result(folder, document), run.path
+                return Evaluated(write_result(folder, document), run.path, before=False)
 
     @cached_property
     def _recipe(self) -> dict[str, Any]:
@@ -252,7 +268,18 @@ class _Evaluation:
         if left and self._request.verify:
             ticket.check_source(self._digest)
         mask.apply_(self._model)
-        return [f"{left:,} weights that the ticket removes were set to zero"] if left else []
+        return [*_on_zeros(left, self._model)] if left else []
+
+
+def _on_zeros(count: int, model: torch.nn.Module) -> Iterator[str]:
+    from ticketkit.batchnorm import tracking
+
+    yield f"{count:,} weights that the ticket removes were set to zero"
+    if tracking(model):
+        yield (
+            "its BatchNorm statistics are still those of the dense network, which costs a sparse "
+            "one much; transfer estimates them anew"
+        )
 
 
 def _finished(run: Run, name: str) -> dict[str, Any] | None:

@@ -45,6 +45,8 @@ def evaluate(
     >>> ticketkit.evaluate(model, test_set, ["accuracy"])["accuracy"]["top1"].value
     0.912
     """
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"model is a torch.nn.Module, found {type(model).__name__}")
     parts = dict(named(evaluators))
     found = dict(measured(model, data, parts, EvaluationContext(seed, batch, root)))
     return {spec: found[spec] for spec in parts}
@@ -82,6 +84,8 @@ def named(evaluators: Iterable[str | Evaluator]) -> Iterator[tuple[str, Evaluato
     for spec in evaluators:
         empty = False
         part = cast("Evaluator", resolve("evaluator", spec))
+        if not isinstance(getattr(part, "name", None), str):
+            raise UsageError(f"an evaluator has a name, a text: {type(part).__name__} has none")
         if not (brings(part, "start") or brings(part, "evaluate")):
             raise UsageError(f"evaluator {part.name!r} has neither start nor evaluate")
         yield spec if isinstance(spec, str) else spec_of(part), part

@@ -42,6 +42,8 @@ def _figure(estimate: Mapping[str, Any]) -> tuple[str, str, float]:
     if not -_LARGEST < value < _LARGEST:
         raise ValueError(f"expected a finite number, found {value}")
     unit, better = field(estimate, "unit", str), field(estimate, "better", str)
+    if unit == "share" and not 0 <= value <= 1:
+        raise ValueError(f"expected a share, from 0 to 1, found {value:g}")
     if better not in ("higher", "lower"):
         raise ValueError(f"better: expected higher or lower, found {printable(better)!r}")
     return unit, better, float(value)

@@ -118,6 +118,17 @@ def fault_of(stage: Stage, recipe: str, *, alone: bool = False) -> str:
         return f"{Path(error.filename or MANIFEST).name}: {error.strerror}"
 
 
+def fault_of_one(stage: Stage, name: str) -> str:
+    """What is wrong with one file of a stage, as its manifest tells; "" where it tells nothing."""
+    try:
+        record = object_of(_read(stage)["files"]).get(name)
+        return _fault_of_file(stage.path, name, object_of(record)) if record else ""
+    except FileNotFoundError:
+        return ""
+    except (CheckpointError, ValueError, KeyError, OSError) as error:
+        return f"{MANIFEST}: {error}"
+
+
 def _read(stage: Stage) -> dict[str, Any]:
     manifest = json_object("the text", (stage.path / MANIFEST).read_bytes())
     if manifest["schema"] != _SCHEMA:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ticketkit.errors import InputError, printable
 from ticketkit.files import check_input
+from ticketkit.manifests import Stage, fault_of_one
 from ticketkit.resultfile import read_result
 from ticketkit.runrecord import RECORD
 
@@ -72,8 +73,12 @@ def _files(folder: Path, notes: list[str]) -> Iterator[Path]:
 
 def _result_of(run: Path, notes: list[str]) -> Iterator[Path]:
     """The result of a run; a draw has none, as a ticket is its outcome."""
-    if (run / _RESULT).is_file():
-        yield run / _RESULT
+    path = run / _RESULT
+    if path.is_file():
+        if fault := fault_of_one(Stage(path.parent), path.name):
+            notes.append(f"passed over: {printable(str(path))}: {printable(fault)}")
+        else:
+            yield path
     elif _command(run) != "prune":
         notes.append(f"passed over: {printable(str(run))}: a run that is not finished")
 

@@ -42,14 +42,15 @@ def test_a_table_a_figure_and_the_rule_are_printed(cli: Cli, folder: Path) -> No
         "Natural: natural, prior natural\n"
         "n counts pretraining seeds; what shares one is averaged first\n"
         "\n"
-        "accuracy: top1, %, higher is better\n"
+        "accuracy.top1, %, higher is better\n"
         "sparsity  Robust  Natural  difference    95 % interval  n  verdict\n"
         "     0.5   50.00    50.00       +0.00   -2.48 to +2.48  3  Match\n"
         "     0.9   55.00    50.00       +5.00   +2.52 to +7.48  3  Robust\n"
         "    0.95   60.00    50.00      +10.00  +7.52 to +12.48  3  Robust\n"
         " overall   57.50    50.00       +7.50   +5.02 to +9.98  3  Robust\n"
         "\n"
-        "adversarial:norm=l2,eps=0.25,steps=10: pgd10-0.25, %, higher is better\n"
+        "adversarial.pgd10-0.25, %, higher is better\n"
+        "(norm=l2, eps=0.25, steps=10)\n"
         "sparsity  Robust  Natural  difference     95 % interval  n  verdict\n"
         "     0.5   75.00    25.00      +50.00  +50.00 to +50.00  3  Robust\n"
         "     0.9   75.00    25.00      +50.00  +50.00 to +50.00  3  Robust\n"
@@ -106,7 +107,7 @@ def test_sides_without_known_priors_win_by_their_own_names_cut_short(
         write_runs(folder / name, documents)
     result = cli("compare", "a-folder-with-a-long-name\x1b", "b")
     assert result.status == 0
-    assert "cost:device=cpu: latency, ms, lower is better\n" in result.out
+    assert "cost.latency, ms, lower is better\n(device=cpu)\n" in result.out
     assert "a-folder-wi…: a-folder-with-a-long-name\\x1b, prior not told\n" in result.out
     (row,) = [line for line in result.out.splitlines() if line.startswith("     0.9")]
     assert row.split() == [
@@ -180,6 +181,12 @@ def test_runs_of_the_commands_themselves_are_paired_and_joined(cli: Cli, folder:
             assert cli(*moved, "--run", runs / f"transfer-{seed}").status == 0
             worth = ("evaluate", f"{name}.digits.safetensors", "-e", "calibration", "-q")
             assert cli(*worth, "--run", runs / f"evaluate-{seed}").status == 0
+    altered = Path("runs/natural/transfer-1/result/result.json")
+    before = altered.read_text()
+    altered.write_text(before.replace('"value": 0.', '"value": 0.9', 1))
+    told = cli("compare", "runs/robust", "runs/natural").err
+    assert f"note: passed over: {altered}: expected " in told
+    altered.write_text(before)
     document = cli("compare", "runs/robust", "runs/natural", "--json").document
     moved, measured = sorted(
         document["groups"], key=lambda g: g["settings"]["command"] != "transfer"

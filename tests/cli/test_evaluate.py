@@ -138,8 +138,9 @@ def test_a_ticket_is_measured_with_its_zeros(evaluate: Cli, cli: Cli, folder: Pa
     found = evaluate("--json", "--ticket", "t.safetensors").document
     assert found["ticket"]["sparsity"]["requested"] == 0.8
     assert len(found["ticket"]["sha256"]) == 64
-    (note,) = found["notes"]
-    assert note.endswith("weights that the ticket removes were set to zero")
+    zeros, statistics = found["notes"]
+    assert zeros.endswith("weights that the ticket removes were set to zero")
+    assert "BatchNorm statistics are still those of the dense network" in statistics
     assert cli("apply", "t.safetensors", "m.safetensors", "-o", "p.safetensors", "-q").status == 0
     pruned = cli("evaluate", "p.safetensors", "-e", "accuracy", "-e", ATTACK, "--json")
     assert pruned.document["results"] == found["results"]
@@ -291,6 +292,14 @@ def test_a_resumed_command_replaces_its_own_output_and_no_other(
         assert (folder / "worth.csv").read_text() == "mine"
     assert evaluate(*again, "--force").out == first.out
     assert (folder / "worth.csv").read_text() == table
+
+
+def test_the_same_command_line_again_tells_what_was_measured(evaluate: Cli, folder: Path) -> None:
+    first = evaluate()
+    assert first.out.splitlines()[-1].startswith("run runs/evaluate-")
+    again = evaluate()
+    assert again.out == first.out.rstrip("\n") + ", which had measured this before\n"
+    assert len(names(folder / "runs")) == 1
 
 
 def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:

@@ -346,3 +346,16 @@ def test_a_metric_names_a_figure_or_the_first_of_an_evaluator() -> None:
     told = r"no figure 'accuracy\.top9' was measured; found other:a=1\.x, accuracy\.top1"
     with pytest.raises(ticketkit.UsageError, match=told):
         ticketkit.figure_of(results, "accuracy.top9")
+
+
+def test_what_is_no_network_and_what_has_no_name_is_told() -> None:
+    class Nameless(Looking):
+        """Has no name."""
+
+        name = None  # type: ignore[assignment]
+
+    data = TensorDataset(*pictures())
+    with pytest.raises(ticketkit.UsageError, match=r"model is a torch\.nn\.Module, found function"):
+        evaluate(lambda inputs: inputs, data)  # type: ignore[arg-type]
+    with pytest.raises(ticketkit.UsageError, match="an evaluator has a name, a text: Nameless has"):
+        evaluate(cases.runnable(), data, Nameless())

@@ -51,3 +51,9 @@ def test_which_figure_is_malformed_is_told() -> None:
 def test_results_of_another_form_are_refused(found: object) -> None:
     with pytest.raises(ValueError, match="expected an object, found"):
         figures_of({"results": found})
+
+
+def test_a_share_is_from_0_to_1() -> None:
+    told = {"value": 9.9, "unit": "share", "better": "higher"}
+    with pytest.raises(ValueError, match=r"accuracy\.top1: expected a share, from 0 to 1, found 9"):
+        figures_of({"results": {"accuracy": {"top1": told}}})

@@ -80,9 +80,10 @@ def _print_settings(settings: Mapping[str, Any]) -> None:
 def _print_figure(figure: Mapping[str, Any], winners: Sequence[str], high: float) -> None:
     share = figure["unit"] == "share"
     unit = ", %" if share else f", {figure['unit']}" if figure["unit"] else ""
-    printing.say_wrapped(
-        f"{figure['evaluator']}: {figure['name']}{unit}, {figure['better']} is better"
-    )
+    part, _, options = figure["evaluator"].partition(":")
+    printing.say(f"{part}.{figure['name']}{unit}, {figure['better']} is better")
+    if options:
+        printing.say_wrapped(f"({options.replace(',', ', ')})")
     rows = [(f"{row['sparsity']:g}", *_cells(row, share)) for row in figure["sparsities"]]
     if figure["overall"]:
         rows.append(("overall", *_cells(figure["overall"], share)))

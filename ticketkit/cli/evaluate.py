@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from ticketkit.cli import printing
 from ticketkit.cli.bars import bars
 from ticketkit.cli.options import TensorFile, checkpoint_key, no_verify
 from ticketkit.cli.training import options_on_task, warned
+
+if TYPE_CHECKING:
+    from ticketkit.evaluating import Evaluated
 
 
 @click.command("evaluate", short_help="Measure what a checkpoint is worth on a task.")
@@ -52,15 +55,16 @@ def command(file: Path, as_json: bool, quiet: bool, no_verify: bool, **given: An
 
     request = Evaluation(checkpoint=file, verify=not no_verify, **given)
     with bars(quiet), warned(quiet):
-        document, run = evaluated_in_run(request)
+        found = evaluated_in_run(request)
     printing.failures(quiet)
     if as_json:
-        printing.json_document(document)
+        printing.json_document(found.document)
     elif not quiet:
-        _print(document, run, request.output)
+        _print(found, request.output)
 
 
-def _print(document: dict[str, Any], run: Path, output: Path | None) -> None:
+def _print(found: Evaluated, output: Path | None) -> None:
+    document = found.document
     printing.say(f"{document['checkpoint']['file']}, {document['arch']}")
     ticket = document["ticket"]
     if ticket:
@@ -72,7 +76,8 @@ def _print(document: dict[str, Any], run: Path, output: Path | None) -> None:
     click.echo()
     printing.results(document["results"])
     click.echo()
-    printing.say(f"run {run}")
+    before = ", which had measured this before" if found.before else ""
+    printing.say(f"run {found.run}{before}")
     if output:
         printing.say(f"wrote {output} and {output.with_suffix('.csv')}")
     printing.notes(document["notes"])

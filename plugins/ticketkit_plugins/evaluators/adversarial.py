@@ -53,6 +53,12 @@ class Adversarial(ticketkit.Evaluator):
     def __post_init__(self) -> None:
         if self.count is not None:
             ticketkit.check_whole(self, "count", 1)
+        if self.norm == "linf" and max(self.eps, default=0) > 1:
+            raise ticketkit.UsageError(
+                f"adversarial: eps is in pixels of [0, 1], such as 8/255, found {max(self.eps):g}"
+            )
+        if self.step == 0:
+            raise ticketkit.UsageError("adversarial: a step of 0 attacks nothing, found step=0")
         if not self._threats():
             raise ticketkit.UsageError("adversarial needs an eps and a number of steps, or more")
         if len(self._threats()) < len(self.eps) * len(self.steps):

@@ -36,7 +36,7 @@ class Cost(ticketkit.Evaluator):
     """How many passes are timed; an interval of their median needs six."""
 
     def __post_init__(self) -> None:
-        ticketkit.check_whole(self, "batch", 1)
+        ticketkit.check_whole(self, "batch", 1, 10_000)
         ticketkit.check_whole(self, "runs", 6, 10_000)
 
     def evaluate(

@@ -24,7 +24,8 @@ class OutOfDistribution(ticketkit.Evaluator):
     Its own pictures are the positives, and two scores tell: `msp`, the highest probability
     (Hendrycks and Gimpel 2017, arXiv 1610.02136), and `energy`, the logarithm of the sum of
     exp(logits) (Liu et al. 2020, arXiv 2010.03759), both in float64. Ties count 1/2; the interval
-    is Newcombe's. A figure of each score for each set: `svhn.msp`, `svhn.energy`.
+    is Newcombe's. A figure of each score for each set: `svhn.msp`, `svhn.energy`; its n counts the
+    pictures of both.
 
     `against` names tasks, whose test pictures are taken, with their usual options, and `noise`:
     values drawn from a Gaussian of mean 1/2 and deviation 1, clipped to [0, 1] (Liang et al. 2018,

@@ -165,6 +165,8 @@ def test_a_segmentation_is_attacked_by_its_own_metric() -> None:
         ("metric=acuracy", "unknown evaluator 'acuracy'"),
         ("metric=cost", "metric is an evaluator of outputs alone, such as accuracy, found 'cost'"),
         ("metric=adversarial", "outputs alone"),
+        ("eps=8", r"adversarial: eps is in pixels of \[0, 1\], such as 8/255, found 8"),
+        ("step=0", "adversarial: a step of 0 attacks nothing"),
         ("eps=0.1+0.100000001", "adversarial: two attacks are one, or have one name"),
         ("eps=", "adversarial needs an eps and a number of steps, or more"),
     ],

@@ -112,7 +112,7 @@ def test_without_data_there_is_no_shape_to_measure() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"batch": 0}, "cost: batch is a whole number from 1, found 0"),
+        ({"batch": 0}, "cost: batch is a whole number from 1 to 10000, found 0"),
         ({"runs": 5}, "cost: runs is a whole number from 6 to 10000, found 5"),
     ],
 )
