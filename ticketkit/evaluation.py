@@ -33,7 +33,10 @@ def evaluate(
     seed: int = 0,
     root: Path | None = None,
 ) -> dict[str, Figures]:
-    """Measure a network by each evaluator: its figures, keyed by its spec, as given or written out.
+    """Measure a network by each evaluator: its figures, keyed by its spec.
+
+    That is the text that was given or, of an instance, its spec written out: `NAME:options`, or
+    `module:Class` where no plugin offers the class.
 
     `data` is a map-style data set of (picture, target), read in batches of at most `batch`, or an
     iterable of batches (inputs, targets) such as a loader. Inputs go to the network's device and

@@ -25,7 +25,7 @@ class _Leads:
 
     def compute(self):
         n = len(self.found)
-        low, high = ticketkit.mean_interval(self.found)
+        low, high = ticketkit.mean_interval(self.found) if n > 1 else (None, None)
         return {"margin": ticketkit.Estimate(sum(self.found) / n, n, low, high)}
 
 
