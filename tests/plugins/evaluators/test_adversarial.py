@@ -186,7 +186,8 @@ def test_pictures_that_were_normalised_already_are_refused() -> None:
 # Fault row 39
 def test_a_step_longer_than_the_ball_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="longer than the ball is wide"):
-        Adversarial(eps=(0.1,), steps=(2,), step=0.3)
+        part = Adversarial(eps=(0.1,), steps=(2,), step=0.3)
+    assert list(measured(TwoSides(), line(), part)) == ["pgd2-25.5", "clean"]  # and not again
 
 
 def test_batches_of_a_loader_s_kind_and_unknown_metrics_are_refused() -> None:
