@@ -30,6 +30,7 @@ from ticketkit.pacing import Pace
 from ticketkit.seeds import seed_of
 from ticketkit.stacking import pixels
 
+_MOST_ON_CPU = 64
 _NUMBERS = 2**16  # drawn at a time: they stay in the cache
 
 
@@ -143,6 +144,8 @@ class Smoothed:
     def _pace(self, picture: torch.Tensor) -> Pace:
         if picture.shape not in self._paces:
             most = max(1, PIXELS // math.prod(picture.shape[-2:]))
+            if picture.device.type == "cpu":  # beyond its caches there is nothing to be found
+                most = min(most, _MOST_ON_CPU)
             self._paces[picture.shape] = Pace(min(most, self._batch or most))
         return self._paces[picture.shape]
 
