@@ -258,13 +258,10 @@ class _Evaluation:
 
     def _masked(self, ticket: Ticket) -> list[str]:
         """Set to zero what a ticket removes; refuse a ticket that has nothing to do with it."""
-        from ticketkit.masking import count_revived
-        from ticketkit.torchfile import raw_of
-        from ticketkit.transplanting import mask_of
+        from ticketkit.transplanting import mask_of, revived_in
 
         mask = mask_of(ticket, self._model)
-        pairs = [(raw_of(t), mask.packed(name)) for name, t in mask.tensors_of(self._model).items()]
-        left = sum(count_revived(raw, packed) for raw, packed in pairs)
+        left = revived_in(self._model, mask)
         if left and self._request.verify:
             ticket.check_source(self._digest)
         mask.apply_(self._model)

@@ -62,6 +62,11 @@ class ThreatModel:
             return self.step
         return 2.5 * self.eps / max(1, self.steps)
 
+    @property
+    def radius(self) -> str:
+        """`eps` as figures are named by it: in 1/255 in linf, `"8"`; as it is in l2, `"l2-0.5"`."""
+        return f"{255 * self.eps:.4g}" if self.norm == "linf" else f"l2-{self.eps:.4g}"
+
     def scaled(self, strength: float) -> Self:
         """The same threat with its lengths multiplied: the radius, and a step that was given."""
         _number("strength", strength)

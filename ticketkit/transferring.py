@@ -13,7 +13,6 @@ from ticketkit.describe import of_normalisation, ticket_document, without_normal
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
 from ticketkit.files import reserve, sha256
-from ticketkit.masking import count_revived
 from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
@@ -177,6 +176,7 @@ class _Transfer:
         from ticketkit.estimates import EvaluationContext
         from ticketkit.measuring import measures, of_training
         from ticketkit.sources import digest_of_tensors
+        from ticketkit.transplanting import revived_in
 
         told = self._checkpoint.pretraining
         test = as_evaluated(self._data.test, self._schedule)
@@ -195,18 +195,10 @@ class _Transfer:
             "loss": fitted and fitted.loss,
             "digest": digest_of_tensors(self._model.state_dict()),
             "removed": self._mask.size - self._mask.kept,
-            "revived": self._revived(),
+            "revived": revived_in(self._model, self._mask),
             "results": {spec: figures for spec, figures, _ in found},
             "notes": [*self._notes, *(note for *_, notes in found for note in notes)],
         }
-
-    def _revived(self) -> int:
-        """How many removed weights are not zero: none, or the mask was not held."""
-        from ticketkit.torchfile import raw_of
-
-        tensors = self._mask.tensors_of(self._model)
-        pairs = [(raw_of(tensor), self._mask.packed(name)) for name, tensor in tensors.items()]
-        return sum(count_revived(raw, packed) for raw, packed in pairs)
 
     def _record(self) -> Pretraining:
         from ticketkit.normalising import normalisation_of

@@ -17,8 +17,10 @@ from ticketkit.errors import MismatchError, WeightsError, near, printable, some
 from ticketkit.heads import has_head, heads_of
 from ticketkit.loading import is_plain
 from ticketkit.mask import Mask, unwrap
+from ticketkit.masking import count_revived
 from ticketkit.prunable import find_head
 from ticketkit.ticket import Ticket
+from ticketkit.torchfile import raw_of
 
 _BACKBONE = "backbone."
 # What torchvision's backbones of segmenters are called in its classifiers, where that differs.
@@ -84,6 +86,12 @@ def load_into(
     loaded = {place: checkpoint[name] for place, name in found.items()}
     inner.load_state_dict(loaded, strict=False)  # what is missing was told or allowed above
     return Loaded(len(found), tuple(n for n in own if n not in found), tuple(unused))
+
+
+def revived_in(model: nn.Module, mask: Mask) -> int:
+    """How many weights of a network that a mask removes are not zero."""
+    tensors = mask.tensors_of(model)
+    return sum(count_revived(raw_of(t), mask.packed(name)) for name, t in tensors.items())
 
 
 def mask_of(ticket: Ticket, model: nn.Module) -> Mask:

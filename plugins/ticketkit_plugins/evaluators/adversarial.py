@@ -127,8 +127,7 @@ class Adversarial(ticketkit.Evaluator):
 
     def _name_of(self, threat: ticketkit.ThreatModel) -> str:
         kind = "fgsm" if (threat.steps, threat.start) == (1, "zero") else f"pgd{threat.steps}"
-        radius = f"{255 * threat.eps:.4g}" if self.norm == "linf" else f"l2-{threat.eps:.4g}"
-        return f"{kind}-{radius}"
+        return f"{kind}-{threat.radius}"
 
     def _under(
         self,

@@ -54,7 +54,7 @@ class AutoAttack(ticketkit.Evaluator):
         library = ticketkit.import_extra("pyautoattack", "autoattack")
         sample = ticketkit.sample_of(data, self.count)
         clean = ticketkit.evaluate(model, sample, ["accuracy"], batch=_BATCH)["accuracy"]["top1"]
-        radius = f"{255 * self.eps:.4g}" if self.norm == "linf" else f"l2-{self.eps:.4g}"
+        radius = ticketkit.ThreatModel(self.norm, self.eps).radius
         # The library leaves gradients behind.
         twin = copy.deepcopy(model).requires_grad_(False)
         right = n = 0
