@@ -32,15 +32,12 @@ def training(task: str, seed: int, robustifier: str | None = None, **others: Any
     return {**told, "fit": "epochs=8,lr=0.1", "classes": 62, "channels": 1, **others}
 
 
-def pretrain_document(
-    seed: int, robustifier: str | None, accuracy: float, digest: str
-) -> dict[str, Any]:
+def pretrain_document(seed: int, robustifier: str | None, accuracy: float) -> dict[str, Any]:
     """A pretrained network, and its accuracy on the source task."""
     return {
         "schema": "ticketkit.pretrain/1",
         "pretraining": training("glyphs:size=16,count=8000,seed=0", seed, robustifier),
         "results": results(accuracy),
-        "digest": digest,
         "notes": [],
     }
 
@@ -109,11 +106,21 @@ def evaluate_document(
         "seed": 0,
         "ticket": ticket,
         "source": source,
+        "mode": None,
+        "transfer": None,
         "checkpoint": {"file": "m.safetensors", "sha256": "m"},
         "results": found,
         "notes": [],
         **others,
     }
+
+
+def evaluated_document(transfer: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+    """The network of a transfer, which was evaluated too: its file tells where it came from."""
+    shared = ("ticket", "source", "mode", "transfer", "data")
+    told = {name: transfer[name] for name in shared}
+    task = transfer["transfer"]["task"]
+    return {**evaluate_document(None, None, results(0.5), task=task), **told, **others}
 
 
 def write_run(folder: Path, document: Mapping[str, Any] | None, command: str = "transfer") -> Path:

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     )
     from ticketkit.pictures import Pictures
     from ticketkit.places import located
-    from ticketkit.pretrained import Pretraining
+    from ticketkit.pretrained import Lineage, Pretraining
     from ticketkit.prunable import Counts
     from ticketkit.ranges import check_whole
     from ticketkit.registry import catalogue
@@ -123,6 +123,7 @@ _HOMES = {
     "InputError": "errors",
     "Job": "parts",
     "Layer": "layer",
+    "Lineage": "pretrained",
     "Mask": "mask",
     "MismatchError": "errors",
     "OutputError": "errors",
@@ -234,6 +235,7 @@ __all__ = [
     "InputError",
     "Job",
     "Layer",
+    "Lineage",
     "Mask",
     "MismatchError",
     "OutputError",

@@ -148,7 +148,6 @@ def _notes_on(group: Group, names: tuple[str, str]) -> Iterator[str]:
         yield f"the sides have the same prior, {printable(prior or 'which is not told')}"
     for name, here, there in differences(ours, theirs):
         yield f"beside the prior the sides differ: {name.replace('_', ' ')} is {here} and {there}"
-    yield from _on_origins(group)
     yield from _on_independence(group)
     for sparsity in group.sparsities():
         a, b = group.reached(sparsity)
@@ -160,25 +159,13 @@ def _notes_on(group: Group, names: tuple[str, str]) -> Iterator[str]:
         yield f"measured on one side alone, or in other units: {shown}"
 
 
-def _on_origins(group: Group) -> Iterator[str]:
-    guessed = [record for pair in group.pairs for record in pair if record.guessed]
-    if guessed:
-        # Of a ticket that was transferred all three may be wrong.
-        more = f" and {len(guessed) - 1} more" if guessed[1:] else ""
-        yield (
-            f"{printable(guessed[0].path)}{more}: no run of 'pretrain' or 'transfer' in the "
-            "folders is of this network, so that its prior and seed are those of its last "
-            "training, and without a ticket it counts as dense"
-        )
-
-
 def _on_independence(group: Group) -> Iterator[str]:
     if group.counts == "pretraining":
         return
     if group.pairs[0][0].seeds["pretraining"] is None:
         yield (
             f"no pretraining is told: {COUNTED[group.counts]} count as independent, but once where "
-            "they change nothing; runs of 'pretrain' in the folders would tell it"
+            "they change nothing"
         )
     else:
         yield (

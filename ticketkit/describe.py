@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 from ticketkit.bits import BlockBits
 from ticketkit.checkpoint import Checkpoint
+from ticketkit.files import sha256
 from ticketkit.mask import Mask
+from ticketkit.pretrained import Pretraining
 from ticketkit.prunable import natural
 from ticketkit.rice import RiceRow
 from ticketkit.tensorfile import DTYPES
@@ -16,6 +19,30 @@ from ticketkit.ticket import Ticket
 
 def ticket_document(ticket: Ticket) -> dict[str, Any]:
     """A ticket's parts, sparsity, layers and provenance."""
+    told = _told(ticket)
+    provenance = told.pop("provenance")
+    layers = [_layer(ticket, name) for name in sorted(ticket.mask, key=natural)]
+    return {**told, "layers": layers, "provenance": provenance}
+
+
+def ticket_origin(ticket: Ticket) -> dict[str, Any]:
+    """What results and transferred weights tell of their ticket: its digest, but no layers."""
+    return {"sha256": sha256(ticket.encoded()), **_told(ticket)}
+
+
+def origin_document(told: Pretraining | None) -> dict[str, Any]:
+    """Where a network came from, as its file tells: from which ticket, of what, and how."""
+    if told is None or (lineage := told.lineage) is None:
+        return {"ticket": None, "source": told and asdict(told), "mode": None, "transfer": None}
+    return {
+        "ticket": lineage.ticket,
+        "source": lineage.source and asdict(lineage.source),
+        "mode": lineage.mode,
+        "transfer": asdict(replace(told, lineage=None)),
+    }
+
+
+def _told(ticket: Ticket) -> dict[str, Any]:
     provenance = ticket.provenance
     return {
         "parts": {
@@ -26,7 +53,6 @@ def ticket_document(ticket: Ticket) -> dict[str, Any]:
         },
         "sparsity": {"requested": provenance.sparsity, "reached": ticket.reached()},
         "counts": {**vars(ticket.counts), "kept": ticket.mask.kept, "removed": ticket.removed},
-        "layers": [_layer(ticket, name) for name in sorted(ticket.mask, key=natural)],
         "provenance": {
             "seed": provenance.seed,
             "include": list(provenance.include),

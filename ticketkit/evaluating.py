@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import ticketkit
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import of_normalisation, ticket_document, without_normalisation
+from ticketkit.describe import (
+    of_normalisation,
+    origin_document,
+    ticket_origin,
+    without_normalisation,
+)
 from ticketkit.errors import UsageError, printable
 from ticketkit.experiments import RESULT, OnTask, data_for, of_the_data, opened, ready
-from ticketkit.files import Output, reserve, sha256
+from ticketkit.files import Output, reserve
 from ticketkit.imagefiles import ImageFiles
 from ticketkit.options import resolve, spec_of
 from ticketkit.outputs import check_absent, same_place
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from ticketkit.stages import Run
 
 _FIGURES = "figures.json"
+_UNTOLD = 0.01
+"""The share of zeros, beside those of a known ticket, from which on a ticket is asked for."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,9 @@ class _Evaluation:
         metric = self._task.metric.partition(".")[0]
         self._parts = evaluators_of(request.evaluators or (metric,))
         self._ticket = request.ticket and load_ticket(request.ticket, request.verify)
+        self._origin = origin_document(checkpoint.pretraining)
+        if self._ticket:
+            self._origin["ticket"] = ticket_origin(self._ticket)
         self._digest = checkpoint.digest()
         self._data = data_for(request, self._task)
         self._schedule = self._chosen_schedule()
@@ -159,6 +169,7 @@ class _Evaluation:
             self._notes.append(f"it was trained on {told.task}, and is measured on {here}")
         if self._ticket:
             self._notes += self._masked(self._ticket)
+        self._notes += _on_untold_zeros(self._model, self._origin["ticket"])
 
     def in_run(self) -> Evaluated:
         """The result of all evaluators, of whom each is a stage of the run."""
@@ -190,7 +201,8 @@ class _Evaluation:
             "checkpoint": self._digest,
             # Which the digest of the weights does not tell.
             "normalisation": self._checkpoint.normalisation(),
-            "ticket": self._ticket and sha256(self._ticket.encoded()),
+            "origin": self._origin,
+            "masked": self._ticket is not None,
             "evaluators": list(self._parts),
             "seed": self._request.seed,
             "batch": self._request.batch,
@@ -203,18 +215,15 @@ class _Evaluation:
     def _document(self, run: Run) -> dict[str, Any]:
         from ticketkit.environment import environment
 
-        told = self._checkpoint.pretraining
         found = dict(self._measured(run))
         notes = [note for each in found.values() for note in each["notes"]]
         recipe = self._recipe
-        ticket = self._ticket and {"sha256": recipe["ticket"], **ticket_document(self._ticket)}
         return {
             "schema": "ticketkit.evaluate/1",
             "version": ticketkit.__version__,
             **{name: recipe[name] for name in ("task", "arch", "seed", "batch", "crop", "data")},
             "checkpoint": {"file": self._request.checkpoint.name, "sha256": self._digest},
-            "source": told and asdict(told),
-            "ticket": ticket,
+            **self._origin,
             "results": {spec: found[spec]["figures"] for spec in self._parts},
             "environment": environment(self._device),
             "versions": versions_of(self._task, *self._parts.values()),
@@ -276,6 +285,19 @@ def _on_zeros(count: int, model: torch.nn.Module) -> Iterator[str]:
         yield (
             "its BatchNorm statistics are still those of the dense network, which costs a sparse "
             "one much; transfer estimates them anew"
+        )
+
+
+def _on_untold_zeros(model: torch.nn.Module, ticket: Mapping[str, Any] | None) -> Iterator[str]:
+    from ticketkit.costs import count_weights
+
+    told = ticket["sparsity"]["reached"]["prunable"] if ticket else 0.0
+    found = count_weights(model).sparsity or 0.0
+    if found > told + _UNTOLD:
+        known = f"where its ticket removed {told:.1%}" if ticket else "and no ticket is told"
+        yield (
+            f"{found:.1%} of its prunable weights are zero, {known}: name the ticket by --ticket, "
+            "or results count it as it is told"
         )
 
 

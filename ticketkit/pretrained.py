@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ticketkit.errors import CheckpointError, UsageError
 from ticketkit.fields import field as field_of
-from ticketkit.fields import numbers, whole
+from ticketkit.fields import numbers, object_of, whole
 from ticketkit.tensorfile import json_object
 
 # The key; TICKET alone marks tickets.
 PRETRAINING = "ticketkit.pretraining"
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a transferred network was before: a ticket of a pretrained one."""
+
+    mode: str
+    """How it was transferred."""
+    ticket: Mapping[str, Any] = field(hash=False)
+    """As `describe.ticket_origin` tells of it; only digest and sparsity are checked when read."""
+    source: Pretraining | None
+    """How the checkpoint that was transferred had been made; None where that did not tell."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +48,15 @@ class Pretraining:
     """The `mean` and `std` of each channel by which the network normalises pictures in [0, 1]."""
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Version of each distribution that took part."""
+    lineage: Lineage | None = None
+    """Of a network that was transferred; None for one that was trained from scratch."""
 
     def text(self) -> str:
         """The JSON that `of_text` reads: the same for the same pretraining."""
-        record = {"format": _FORMAT, **vars(self)}
-        return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        record = {"format": _FORMAT, **asdict(self)}
+        return json.dumps(
+            record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
 
     @classmethod
     def of_text(cls, where: str, text: str) -> Pretraining:
@@ -51,16 +67,22 @@ class Pretraining:
         where = f"{where}: its {PRETRAINING!r} metadata"
         record = json_object(where, text.encode(errors="surrogatepass"))
         try:
-            return cls._of(record)
+            if record["format"] != _FORMAT:
+                raise ValueError("in a format of a newer ticketkit, that this one cannot read")
+            told = cls._of(record)
+            told.text().encode()  # of a ticket anything is taken that can be written again
+        except UnicodeEncodeError:
+            raise CheckpointError(f"{where} has text that is no Unicode") from None
         except KeyError as error:
             raise CheckpointError(f"{where} has no {error}") from None
         except (ValueError, OverflowError) as error:
             raise CheckpointError(f"{where}: {error}") from None
+        except RecursionError:
+            raise CheckpointError(f"{where} is nested too deeply") from None
+        return told
 
     @classmethod
     def _of(cls, record: Mapping[str, Any]) -> Pretraining:
-        if record["format"] != _FORMAT:
-            raise ValueError("written by a newer ticketkit, in a format that this one cannot read")
         versions = field_of(record, "versions", dict)
         normalisation = field_of(record, "normalisation", dict)
         known = {name: numbers(normalisation, name) for name in normalisation}
@@ -75,7 +97,22 @@ class Pretraining:
             robustifier=field_of(record, "robustifier", str, type(None)),
             normalisation=checked_normalisation(known),
             versions={name: field_of(versions, name, str) for name in versions},
+            lineage=_lineage_of(record.get("lineage")),
         )
+
+
+def _lineage_of(record: object) -> Lineage | None:
+    if record is None:
+        return None
+    told = object_of(record)
+    ticket, source = field_of(told, "ticket", dict), field_of(told, "source", dict, type(None))
+    field_of(ticket, "sha256", str)
+    field_of(object_of(object_of(ticket["sparsity"])["reached"]), "prunable", float)
+    return Lineage(
+        mode=field_of(told, "mode", str),
+        ticket=ticket,
+        source=None if source is None else Pretraining._of(source),
+    )
 
 
 def checked_normalisation(

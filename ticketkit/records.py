@@ -9,7 +9,7 @@ from typing import Any
 
 from ticketkit.fields import field, object_of
 from ticketkit.figures import Figure, figures_of
-from ticketkit.origins import TRANSFER, Known, Training, origin_of
+from ticketkit.origins import TRANSFER, Training, origin_of
 
 NATURAL = "natural"
 """The prior of a network that was pretrained without a robustifier."""
@@ -33,17 +33,15 @@ class Record:
     """What may differ between two sides: the prior, and what may belong to one."""
     reached: float
     """The sparsity over the prunable weights."""
-    guessed: bool
-    """Whether its prior and pretraining seed are those of the last training, for want of others."""
     figures: Mapping[Figure, float]
 
 
-def record_of(path: str, content: Mapping[str, Any], known: Known) -> Record:
+def record_of(path: str, content: Mapping[str, Any]) -> Record:
     """What a document of `transfer` or `evaluate`, which stands in the file `path`, says.
 
     KeyError or ValueError where it is malformed.
     """
-    origin = origin_of(content, known)
+    origin = origin_of(content)
     prior, transfer, ticket = origin.pretraining, origin.transfer, origin.ticket
     by_transfer = content["schema"] == TRANSFER
     made = object_of(content["transfer"]) if by_transfer else content
@@ -78,7 +76,6 @@ def record_of(path: str, content: Mapping[str, Any], known: Known) -> Record:
             "fit": transfer and transfer["fit"],
         },
         reached=reached,
-        guessed=origin.guessed,
         figures=figures_of(content),
     )
 

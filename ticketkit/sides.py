@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ticketkit.errors import InputError, UsageError, printable, some
-from ticketkit.origins import EVALUATE, PRETRAIN, TRANSFER, Known, Pretrained, pretrained_of
+from ticketkit.origins import EVALUATE, PRETRAIN, TRANSFER, Pretrained, pretrained_of
 from ticketkit.records import Record, record_of
 from ticketkit.resultfolders import Document, Found, read_results
 
@@ -33,17 +33,9 @@ def read_sides(one: Path, other: Path) -> tuple[Side, Side, list[Pretrained], li
     a, b = read_results(one), read_results(other)
     _check_apart(a.documents, b.documents)
     notes = [*a.notes, *b.notes]
-    documents = [*a.documents, *b.documents]
-    networks = _each(lambda each: pretrained_of(each.content), _with(documents, PRETRAIN), notes)
-    known = Known(
-        pretrained={network.digest: network for network in networks},
-        transfers={
-            digest: document.content
-            for document in _with(documents, TRANSFER)
-            if isinstance(digest := document.content.get("digest"), str)
-        },
-    )
-    ours, theirs = _side(one, a, known, notes), _side(other, b, known, notes)
+    pretrained = [each for each in (*a.documents, *b.documents) if _schema(each) == PRETRAIN]
+    networks = _each(lambda each: pretrained_of(each.content), pretrained, notes)
+    ours, theirs = _side(one, a, notes), _side(other, b, notes)
     left = len(notes) - _NOTED
     more = [f"passed over: {left:,} more"] if left > 0 else []
     return ours, theirs, networks, notes[:_NOTED] + more
@@ -58,19 +50,19 @@ def _check_apart(ours: Iterable[Document], theirs: Iterable[Document]) -> None:
             )
 
 
-def _with(documents: Iterable[Document], schema: str) -> list[Document]:
-    return [document for document in documents if document.content.get("schema") == schema]
+def _schema(document: Document) -> object:
+    return document.content.get("schema")
 
 
-def _side(path: Path, found: Found, known: Known, notes: list[str]) -> Side:
+def _side(path: Path, found: Found, notes: list[str]) -> Side:
     def record(document: Document) -> Record:
-        schema = document.content.get("schema")
+        schema = _schema(document)
         if schema not in (TRANSFER, EVALUATE):
             shown = printable(repr(schema), 80)
             raise ValueError(f"expected the schema {TRANSFER} or {EVALUATE}, found {shown}")
-        return record_of(document.path, document.content, known)
+        return record_of(document.path, document.content)
 
-    others = [each for each in found.documents if each.content.get("schema") != PRETRAIN]
+    others = [each for each in found.documents if _schema(each) != PRETRAIN]
     passed = list[str]()
     records = _each(record, others, passed)
     notes += passed

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import of_normalisation, ticket_document, without_normalisation
+from ticketkit.describe import (
+    of_normalisation,
+    origin_document,
+    ticket_origin,
+    without_normalisation,
+)
 from ticketkit.errors import UsageError, printable, some
 from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
-from ticketkit.files import reserve, sha256
+from ticketkit.files import reserve
 from ticketkit.options import written
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
@@ -107,7 +112,7 @@ class _Transfer:
         from ticketkit.transplanting import mask_of
 
         self._request = request
-        self._ticket = ticket
+        self._of_ticket = ticket_origin(ticket)
         self._checkpoint = checkpoint
         self._report = report
         self._task, self._robustifier = request.parts()
@@ -141,14 +146,17 @@ class _Transfer:
         """What decides the bits."""
         from ticketkit.distributed import world
 
+        told = self._checkpoint.pretraining
         return self._request.recipe(
             "transfer",
             arch=self._arch,
             mode=self._request.mode,
             fit=written(self._schedule),
-            ticket=sha256(self._ticket.encoded()),
+            ticket=self._of_ticket["sha256"],
             checkpoint=self._digest,
-            normalisation=self._checkpoint.normalisation(),  # which the digest does not tell
+            # Which the digest does not tell.
+            normalisation=self._checkpoint.normalisation(),
+            source=told and asdict(told),
             data=self._of_data,
             processes=world().size,
         )
@@ -169,16 +177,16 @@ class _Transfer:
             workers=self._request.workers,
             report=self._report,
         )
-        return Outcome(self._document(fitted) if run else {}, self._model, self._record())
+        record = self._record()
+        return Outcome(self._document(fitted, record) if run else {}, self._model, record)
 
-    def _document(self, fitted: Fitted | None) -> dict[str, Any]:
+    def _document(self, fitted: Fitted | None, record: Pretraining) -> dict[str, Any]:
         from ticketkit.augmenting import as_evaluated
         from ticketkit.estimates import EvaluationContext
         from ticketkit.measuring import measures, of_training
         from ticketkit.sources import digest_of_tensors
         from ticketkit.transplanting import revived_in
 
-        told = self._checkpoint.pretraining
         test = as_evaluated(self._data.test, self._schedule)
         asked = self._request
         context = EvaluationContext(asked.seed, root=asked.data)
@@ -186,10 +194,7 @@ class _Transfer:
         found = list(measures(self._model, test, parts, context))
         return {
             "schema": "ticketkit.transfer/1",
-            "ticket": ticket_document(self._ticket),
-            "source": told and asdict(told),
-            "mode": self._request.mode,
-            "transfer": asdict(self._record()),
+            **origin_document(record),
             "data": self._of_data,
             "steps": fitted and fitted.steps,
             "loss": fitted and fitted.loss,
@@ -202,6 +207,9 @@ class _Transfer:
 
     def _record(self) -> Pretraining:
         from ticketkit.normalising import normalisation_of
+        from ticketkit.pretrained import Lineage
 
+        lineage = Lineage(self._request.mode, self._of_ticket, self._checkpoint.pretraining)
         normalisation = normalisation_of(self._model)
-        return self._request.record(self._arch, self._data, self._schedule, normalisation)
+        record = self._request.record(self._arch, self._data, self._schedule, normalisation)
+        return replace(record, lineage=lineage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -144,6 +145,8 @@ def test_a_ticket_is_measured_with_its_zeros(evaluate: Cli, cli: Cli, folder: Pa
     assert cli("apply", "t.safetensors", "m.safetensors", "-o", "p.safetensors", "-q").status == 0
     pruned = cli("evaluate", "p.safetensors", "-e", "accuracy", "-e", ATTACK, "--json")
     assert pruned.document["results"] == found["results"]
+    (untold,) = pruned.document["notes"]
+    assert re.match(r"8\d\.\d% of its prunable weights are zero, and no ticket is told", untold)
     both = cli("evaluate", "p.safetensors", "--ticket", "t.safetensors", "-e", "accuracy", "--json")
     assert both.document["notes"] == []
 

@@ -73,6 +73,13 @@ def test_the_head_is_replaced_and_the_zeros_are_kept(
     verified = cli("verify", "t.safetensors", "d.safetensors", "--json")
     assert (verified.status, verified.document["checkpoint"]["revived"]) == (0, 0)
     assert names(folder) == ["d.safetensors", "m.safetensors", "r", "t.safetensors"]
+    # The file tells where it came from, whatever becomes of its run.
+    shutil.rmtree(folder / "r")
+    measured = cli("evaluate", "d.safetensors", "-e", "accuracy", "--json").document
+    assert measured["results"]["accuracy"] == document["results"]["accuracy"]
+    told = ("ticket", "source", "mode", "transfer")
+    assert {name: measured[name] for name in told} == {name: document[name] for name in told}
+    assert measured["notes"] == []
 
 
 # Fault row 16

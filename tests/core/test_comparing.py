@@ -17,6 +17,7 @@ from tests.result_documents import (
     PGD,
     estimate,
     evaluate_document,
+    evaluated_document,
     pretrain_document,
     results,
     ticket_of,
@@ -249,58 +250,33 @@ def test_a_side_of_two_priors_is_refused(prior: str | None, compare: Compare) ->
 def test_evaluated_transfers_are_compared_by_the_prior_of_their_pretraining(
     compare: Compare,
 ) -> None:
-    sides = []
-    for prior, base in ((PGD, 0.5), (None, 0.25)):
-        found = []
-        for seed in range(3):
-            digest = f"{prior}{seed}"
-            found.append(pretrain_document(seed, prior, 0.7, digest))
-            ticket = ticket_of(0.9, source_sha256=digest)
-            source = training("digits:labels=100", 0, fit="solver=newton")
-            found.append(evaluate_document(ticket, source, results(base + seed / 100)))
-        sides.append(found)
-    (group,) = compare(*sides)["groups"]
+    ours, theirs = (
+        [
+            evaluated_document(transfer_document(0.9, seed, prior, {}), results=results(top1))
+            for seed, top1 in enumerate((base, base + 0.01, base + 0.02))
+        ]
+        for prior, base in ((PGD, 0.5), (None, 0.25))
+    )
+    (group,) = compare(ours, theirs)["groups"]
     assert (group["winners"], group["counts"]) == (["Robust", "Natural"], "pretraining seeds")
     assert group["figures"][0]["overall"]["verdict"] == "Robust"
 
 
-def test_a_guess_where_an_evaluated_network_came_from_is_told(compare: Compare) -> None:
-    # Three transfers of one pretrained pair; but without their results nobody knows that.
-    ours, theirs = ([_evaluated(each) for each in _transfers(prior)] for prior in (PGD, None))
-    document = compare(ours, theirs)
-    (group,) = document["groups"]
-    assert (group["counts"], group["a"]["prior"]) == ("pretraining seeds", "natural")
-    (told,) = (note for note in document["notes"] if "is of this network" in note)
-    assert "robust/transfer-0000/result/result.json and 5 more: no run of 'pretrain'" in told
-
-
-def test_the_origin_that_a_transfer_tells_is_no_guess(compare: Compare) -> None:
-    sides = [
-        [each for t in _transfers(prior) for each in (t, _evaluated(t))] for prior in (PGD, None)
-    ]
-    document = compare(*sides)
-    assert [group["counts"] for group in document["groups"]] == ["transfer seeds"] * 2
-    assert not any("is of this network" in note for note in document["notes"])
-
-
-def _transfers(prior: str | None) -> list[dict[str, Any]]:
-    return [
-        {**transfer_document(0.9, 0, prior, results(0.5), seed=seed), "digest": f"{seed}{prior}"}
-        for seed in range(3)
-    ]
-
-
-def _evaluated(transfer: dict[str, Any]) -> dict[str, Any]:
-    """The network of a transfer, evaluated: its checkpoint tells of that training alone."""
-    checkpoint = {"file": "model.safetensors", "sha256": transfer["digest"]}
-    task, data = transfer["transfer"]["task"], transfer["data"]
-    content = evaluate_document(None, transfer["transfer"], results(0.5))
-    return {**content, "checkpoint": checkpoint, "task": task, "data": data}
+def test_evaluated_transfers_of_one_pretrained_pair_count_as_such(compare: Compare) -> None:
+    ours, theirs = (
+        [
+            evaluated_document(transfer_document(0.9, 0, prior, results(0.5), seed=seed))
+            for seed in range(3)
+        ]
+        for prior in (PGD, None)
+    )
+    (group,) = compare(ours, theirs)["groups"]
+    assert group["counts"] == "transfer seeds"
 
 
 def test_a_robustifier_that_ruins_the_source_is_warned_of(compare: Compare) -> None:
-    ours = [*side(ROBUST, PGD), pretrain_document(0, PGD, 0.5, "a")]
-    theirs = [*side(NATURAL, None), pretrain_document(0, None, 0.8, "b")]
+    ours = [*side(ROBUST, PGD), pretrain_document(0, PGD, 0.5)]
+    theirs = [*side(NATURAL, None), pretrain_document(0, None, 0.8)]
     (note,) = compare(ours, theirs)["notes"]
     assert "loses 30.0 points on the source task" in note
 
@@ -353,7 +329,7 @@ def test_documents_that_cannot_be_read_are_noted_and_the_rest_compared(
         {"schema": "ticketkit.prune/1"},
         {"schema": ["\x1b"]},
         transfer_document(0.95, 0, PGD, results(float("nan"))),
-        {**pretrain_document(0, None, 0.5, "d"), "results": None},
+        {**pretrain_document(0, None, 0.5), "results": None},
     ]
     write_run(tmp_path / "robust/going", None)
     document = compare([*side(ROBUST, PGD), *bad], side(NATURAL, None))

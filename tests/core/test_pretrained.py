@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import ticketkit
 from tests import samples
 from ticketkit import Pretraining
-from ticketkit.pretrained import PRETRAINING, checked_normalisation
+from ticketkit.pretrained import PRETRAINING, Lineage, checked_normalisation
 
 TOLD = Pretraining(
     arch="resnet10:width=16,stem=small",
@@ -26,6 +27,8 @@ TOLD = Pretraining(
     normalisation={"mean": (0.1,), "std": (0.3,)},
     versions={"ticketkit": "0.1.0", "torch": "2.14.1"},
 )
+TICKET = {"sha256": "t", "sparsity": {"requested": 0.9, "reached": {"prunable": 0.9}}}
+TRANSFERRED = replace(TOLD, task="digits", lineage=Lineage("linear", TICKET, TOLD))
 NUMBERS = st.floats(-9, 9)
 
 
@@ -33,10 +36,20 @@ def changed(**fields: Any) -> str:
     return json.dumps({**json.loads(TOLD.text()), **fields})
 
 
+def descended(**fields: Any) -> str:
+    """Of a transferred network, these fields of its lineage changed."""
+    lineage = json.loads(TRANSFERRED.text())["lineage"]
+    return changed(lineage={**lineage, **fields})
+
+
 def test_it_is_read_as_it_was_written() -> None:
     assert Pretraining.of_text("x", TOLD.text()) == TOLD
     natural = Pretraining("vgg16", 10, 3, "digits", "paper", 0)
     assert Pretraining.of_text("x", natural.text()) == natural
+    again = replace(TOLD, lineage=Lineage("finetune", TICKET, TRANSFERRED))
+    unknown = replace(TOLD, lineage=Lineage("finetune", TICKET, None))
+    for told in (TRANSFERRED, again, unknown):
+        assert Pretraining.of_text("x", told.text()) == told
 
 
 @given(
@@ -92,6 +105,14 @@ def test_fields_of_newer_versions_are_passed_over() -> None:
         (changed(normalisation={"mean": [math.nan], "std": [1]}), "finite"),
         (changed(normalisation={"mean": [10**400], "std": [1]}), "too large"),
         (changed(versions={"torch": 2}), "torch: expected text"),
+        (changed(lineage=[]), "expected an object, found "),
+        (descended(mode=None), "mode: expected text, found None"),
+        (descended(source="x"), "source: expected an object or null, found 'x'"),
+        (descended(source={}), "has no 'versions'"),
+        (descended(ticket={}), "has no 'sha256'"),
+        (descended(ticket={**TICKET, "sparsity": 0.9}), "expected an object, found 0.9"),
+        (descended(ticket={**TICKET, "odd": math.nan}), "not JSON compliant"),
+        (descended(ticket={**TICKET, "odd": "\ud800"}), "no Unicode"),
         ("{}", "has no 'format'"),
         ('{"format": 1, "format": 1}', "has twice: format"),
         ("[]", "no JSON object"),

@@ -17,8 +17,8 @@ def told(*networks: dict[str, Any]) -> list[str]:
 
 def pair(natural: float, robust: float) -> list[dict[str, Any]]:
     return [
-        pretrain_document(0, None, natural, "a"),
-        pretrain_document(0, PGD, robust, "b"),
+        pretrain_document(0, None, natural),
+        pretrain_document(0, PGD, robust),
     ]
 
 
@@ -39,8 +39,8 @@ def test_the_warning_names_the_network_the_robustifier_and_the_loss() -> None:
 
 
 def test_seeds_are_averaged_and_robustifiers_are_not() -> None:
-    other = pretrain_document(1, "smoothing:sigma=0.25", 0.5, "c")
-    second = pretrain_document(1, PGD, 0.7, "d")
+    other = pretrain_document(1, "smoothing:sigma=0.25", 0.5)
+    second = pretrain_document(1, PGD, 0.7)
     found = told(*pair(0.8, 0.55), other, second)
     assert len(found) == 1
     assert "smoothing:sigma=0.25 loses 30.0 points" in found[0]
