@@ -13,11 +13,12 @@ from ticketkit.distributed import world
 from ticketkit.drawing import drawn
 from ticketkit.environment import device_of
 from ticketkit.errors import InputError, some
-from ticketkit.experiments import Experiment, data_for, of_the_data, opened, ready
+from ticketkit.experiments import Experiment, data_for, of_the_data, ready
 from ticketkit.jobs import Asked
 from ticketkit.losses import cross_entropy
 from ticketkit.opening import network_for
 from ticketkit.options import options_of, spec_of, written
+from ticketkit.outcomes import opened
 from ticketkit.parts import Task, brings
 from ticketkit.presets import schedule_of, stage_of
 from ticketkit.prunable import find_head

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +17,13 @@ from ticketkit.describe import (
     without_normalisation,
 )
 from ticketkit.errors import UsageError, printable
-from ticketkit.experiments import RESULT, OnTask, data_for, of_the_data, opened, ready
-from ticketkit.files import Output, reserve
+from ticketkit.experiments import OnTask, data_for, of_the_data, ready
 from ticketkit.imagefiles import ImageFiles
 from ticketkit.options import resolve, spec_of
-from ticketkit.outputs import check_absent, same_place
+from ticketkit.outcomes import RESULT, opened
 from ticketkit.parts import Task
 from ticketkit.presets import schedule_of
-from ticketkit.resultfile import DOCUMENT, read_result, result_table, result_text, write_result
+from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
 from ticketkit.ticket import Ticket, load_ticket
 from ticketkit.versions import versions_of
 
@@ -61,27 +59,12 @@ class Evaluation(OnTask):
         super().check()
         if self.batch < 1:
             raise UsageError(f"batch is a number of pictures from 1 on, found {self.batch}")
-        if self.output is None:
-            return
-        if self.output.suffix != ".json":
-            found = printable(self.output.name)
-            raise UsageError(f"the result is a JSON file: end its name in .json, found {found!r}")
-        if any(same_place(self.output, each) for each in (self.checkpoint, self.ticket) if each):
-            raise UsageError(f"the output would replace an input: {printable(str(self.output))}")
-        check_absent(self._outputs(), force=self.force or self.resume)
+        inputs = [each for each in (self.checkpoint, self.ticket) if each]
+        self.files.check(inputs, force=self.force or self.resume)
 
-    def check_outputs(self, done: dict[str, Any] | None) -> None:
-        """Refuse to replace what is there, unless it is the result that the run had come to."""
-        ours = dict(zip(self._outputs(), () if done is None else _texts(done), strict=False))
-        others = [path for path in self._outputs() if not _holds(path, ours.get(path))]
-        check_absent(others, force=self.force)
-
-    def _outputs(self) -> tuple[Path, ...]:
-        return () if self.output is None else (self.output, self.output.with_suffix(".csv"))
-
-    def places(self, stack: ExitStack) -> list[Output]:
-        """The outputs, held until the stack is closed."""
-        return [stack.enter_context(reserve(path)) for path in self._outputs()]
+    @property
+    def files(self) -> ResultFiles:
+        return ResultFiles(self.output)
 
 
 class Evaluated(NamedTuple):
@@ -106,23 +89,10 @@ def evaluated_in_run(request: Evaluation) -> Evaluated:
     request.check_run()
     from ticketkit.environment import device_of
 
-    with ExitStack() as stack:
-        places = request.places(stack)
-        work = _Evaluation(request, checkpoint, device_of(request.device))
-        found = work.in_run()
-        for place, text in zip(places, _texts(found.document), strict=bool(places)):
-            with place.writing(len(text)) as file:
-                file.write(text.encode())
+    with request.files.reserved() as write:
+        found = _Evaluation(request, checkpoint, device_of(request.device)).in_run()
+        write(found.document)
     return found
-
-
-def _texts(document: dict[str, Any]) -> tuple[str, str]:
-    """What the outputs hold: the document, and its table."""
-    return result_text(document), result_table(document)
-
-
-def _holds(path: Path, text: str | None) -> bool:
-    return text is not None and path.is_file() and path.read_bytes() == text.encode()
 
 
 def _told_task(checkpoint: Checkpoint) -> str:
@@ -183,7 +153,7 @@ class _Evaluation:
             assert run is not None
             stage = run.newest(RESULT)
             done = None if stage is None else read_result(stage.path / DOCUMENT)
-            self._request.check_outputs(done)
+            self._request.files.check_others(done, force=self._request.force)
             if done:
                 return Evaluated(done, run.path, before=True)
             document = self._document(run)

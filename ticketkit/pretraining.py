@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticketkit.errors import UsageError, printable
-from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
+from ticketkit.experiments import Experiment, data_for, of_the_data, ready
 from ticketkit.files import reserve
 from ticketkit.options import written
+from ticketkit.outcomes import Outcome, carried_out
 from ticketkit.outputs import check_absent
 from ticketkit.presets import schedule_of
 
@@ -108,25 +109,18 @@ class _Pretraining:
         return Outcome(self._document(fitted) if run else {}, self._model, self._record())
 
     def _document(self, fitted: Fitted) -> dict[str, Any]:
-        from ticketkit.augmenting import as_evaluated
-        from ticketkit.estimates import EvaluationContext
-        from ticketkit.measuring import measures, of_training
         from ticketkit.sources import digest_of_tensors
 
-        test = as_evaluated(self._data.test, self._schedule)
-        asked = self._request
-        context = EvaluationContext(asked.seed, root=asked.data)
-        parts = of_training(self._task, asked.threat())
-        found = list(measures(self._model, test, parts, context))
+        results, notes = self._request.measured(self._model, self._data, self._schedule)
         return {
             "schema": "ticketkit.pretrain/1",
             "pretraining": asdict(self._record()),
             "data": self._of_data,
             "steps": fitted.steps,
             "loss": fitted.loss,
-            "results": {spec: figures for spec, figures, _ in found},
+            "results": results,
             "digest": digest_of_tensors(self._model.state_dict()),
-            "notes": [note for *_, notes in found for note in notes],
+            "notes": notes,
         }
 
     def _record(self) -> Pretraining:

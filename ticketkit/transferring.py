@@ -16,9 +16,10 @@ from ticketkit.describe import (
     without_normalisation,
 )
 from ticketkit.errors import UsageError, printable, some
-from ticketkit.experiments import Experiment, Outcome, carried_out, data_for, of_the_data, ready
+from ticketkit.experiments import Experiment, data_for, of_the_data, ready
 from ticketkit.files import reserve
 from ticketkit.options import written
+from ticketkit.outcomes import Outcome, carried_out
 from ticketkit.outputs import check_absent, same_place
 from ticketkit.presets import schedule_of
 from ticketkit.priors import check_mode
@@ -181,17 +182,10 @@ class _Transfer:
         return Outcome(self._document(fitted, record) if run else {}, self._model, record)
 
     def _document(self, fitted: Fitted | None, record: Pretraining) -> dict[str, Any]:
-        from ticketkit.augmenting import as_evaluated
-        from ticketkit.estimates import EvaluationContext
-        from ticketkit.measuring import measures, of_training
         from ticketkit.sources import digest_of_tensors
         from ticketkit.transplanting import revived_in
 
-        test = as_evaluated(self._data.test, self._schedule)
-        asked = self._request
-        context = EvaluationContext(asked.seed, root=asked.data)
-        parts = of_training(self._task, asked.threat())
-        found = list(measures(self._model, test, parts, context))
+        results, notes = self._request.measured(self._model, self._data, self._schedule)
         return {
             "schema": "ticketkit.transfer/1",
             **origin_document(record),
@@ -201,8 +195,8 @@ class _Transfer:
             "digest": digest_of_tensors(self._model.state_dict()),
             "removed": self._mask.size - self._mask.kept,
             "revived": revived_in(self._model, self._mask),
-            "results": {spec: figures for spec, figures, _ in found},
-            "notes": [*self._notes, *(note for *_, notes in found for note in notes)],
+            "results": results,
+            "notes": [*self._notes, *notes],
         }
 
     def _record(self) -> Pretraining:

@@ -142,6 +142,7 @@ LAYERS = [
     "versions",
     "resultfile",
     "experiments",
+    "outcomes",
     "mishaps",
     "loop",
     "training",
