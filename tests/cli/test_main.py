@@ -298,8 +298,6 @@ def writing(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A job that a shell has sent to the background ignores Ctrl-C; and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         wait_for(lambda: bool([*folder.glob(".*-partial")]) or process.poll() is not None)

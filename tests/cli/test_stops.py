@@ -79,7 +79,6 @@ def running(what: str, ignored: int | None = None) -> Iterator[subprocess.Popen[
     """The command, once it has begun."""
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
 
