@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ticketkit.errors import OutputError, UsageError, printable, some
+from ticketkit.errors import OutputError, UsageError, is_stop, printable, some
 from ticketkit.locks import beside, locked, write_failure
 from ticketkit.manifests import is_stage_name
 from ticketkit.runrecord import RECORD, check_record, digest_of_recipe, write_record
@@ -59,8 +59,20 @@ def open_run(
             run = Run(path, digest, notes)
         except OSError as error:
             raise OutputError(write_failure(path, error)) from error
-        with contextlib.closing(run):
+        with contextlib.closing(run), _telling_of(path):
             yield run
+
+
+@contextlib.contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    """Tell whoever stops the work that it can go on."""
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error):
+            where = printable(str(path))
+            error.add_note(f"what was done is saved in {where}; --resume goes on from there")
+        raise
 
 
 def check_run(path: Path, *, resume: bool) -> None:

@@ -21,6 +21,7 @@ AT_ONCE = {
     130: "error: interrupted; no output was left half-written\n",
     75: "error: stopped by a signal; no output was left half-written\n",
 }
+KEPT = "note: what was done is saved in run; --resume goes on from there\n"
 STATUS: dict[int, int] = {
     signal.SIGINT: 130,
     signal.SIGTERM: 75,
@@ -108,7 +109,7 @@ def test_a_second_signal_stops_at_once(second: int, training: Training) -> None:
     script = (TRAINING, send(signal.SIGTERM), read(AFTER), send(second))
     stopped = training.run(name, *script, **slow)
     assert (stopped.status, stopped.out) == (STATUS[second], ""), stopped
-    assert stopped.err.endswith(AFTER + AT_ONCE[stopped.status])
+    assert stopped.err.endswith(AFTER + AT_ONCE[stopped.status] + KEPT)
     assert training.run(name, **slow).status == 0
     assert training.run("slow", **slow).status == 0
     assert training.result(name) == training.result("slow")
@@ -132,7 +133,7 @@ def test_a_signal_after_training_stops_at_once_and_loses_nothing(
     name = f"after{number}"
     stopped = training.run(name, TRAINED, wait(0.2), send(number), attack=ATTACK)
     assert (stopped.status, stopped.out) == (STATUS[number], ""), stopped
-    assert stopped.err.splitlines(keepends=True)[10:] == [AT_ONCE[stopped.status]]
+    assert stopped.err.splitlines(keepends=True)[10:] == [AT_ONCE[stopped.status], KEPT]
     ended = training.run(name, attack=ATTACK)
     assert (ended.status, ended.err.splitlines()[0]) == (0, "resumed after step 10 of 10")
     assert training.result(name)[0] == training.result("whole")[0]

@@ -138,9 +138,8 @@ def _guarded(run: Callable[[], int]) -> int:
     except TicketkitError as error:
         _complain(str(error))
         return error.exit_status
-    except (KeyboardInterrupt, click.Abort):
-        _say("error: interrupted; no output was left half-written")
-        return INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _stopped("interrupted", INTERRUPTED, error)
     except SystemExit as error:
         return _ended(error)
     except OSError as error:
@@ -158,10 +157,17 @@ def _help_of(error: click.ClickException) -> str:
     return f" (see '{context.command_path} --help')" if context else ""
 
 
+def _stopped(how: str, status: int, error: BaseException) -> int:
+    _say(f"error: {how}; no output was left half-written")
+    # click raises an Abort of its own, whose cause is the Ctrl-C.
+    for note in getattr(error.__cause__ or error, "__notes__", ()):
+        _say(f"note: {note}")
+    return status
+
+
 def _ended(error: SystemExit) -> int:
     if isinstance(error, StoppedAtOnce):
-        _say("error: stopped by a signal; no output was left half-written")
-        return STOPPED
+        return _stopped("stopped by a signal", STOPPED, error)
     _complain(f"a plugin ended the program: sys.exit({error.code!r})")
     return FAILED
 
