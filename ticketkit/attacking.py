@@ -16,18 +16,25 @@ from ticketkit.threats import ThreatModel
 if TYPE_CHECKING:
     from ticketkit.parts import Dataset
 
-_BATCH = 200
-
 
 def attacked(
-    model: torch.nn.Module, data: Dataset, threat: ThreatModel, seed: int = 0
+    model: torch.nn.Module,
+    data: Dataset,
+    threat: ThreatModel,
+    seed: int = 0,
+    *,
+    batch: int = 200,
 ) -> Iterator[tuple[torch.Tensor, Any]]:
     """Batches (inputs, targets) of a data set, on the network's device, each input attacked.
 
-    The size of batches is a fixed one, so that every network is attacked from the same starts.
+    Batches are of at most `batch` pictures. Each picture starts in a place of its own, which no
+    network and no other size of batches changes.
     """
-    for number, (inputs, targets) in enumerate(batches_of(data, _BATCH)):
+    first = 0
+    for inputs, targets in batches_of(data, batch):
         inputs = placed(inputs, model)
         targets = targets.to(inputs.device)
-        generator = torch.Generator().manual_seed(seed_of(seed, "attack", number))
-        yield attack(model, inputs, targets, threat, generator=generator), targets
+        indices = range(first, first + len(inputs))
+        starts = [torch.Generator().manual_seed(seed_of(seed, "attack", i)) for i in indices]
+        yield attack(model, inputs, targets, threat, generator=starts), targets
+        first += len(inputs)

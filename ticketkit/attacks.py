@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ticketkit.balls import direction, nearest, start
-from ticketkit.errors import InputError, TicketkitError, UsageError, printable
+from ticketkit.balls import Generators, direction, nearest, start
+from ticketkit.errors import (
+    InputError,
+    TicketkitError,
+    UsageError,
+    is_out_of_memory,
+    printable,
+)
 from ticketkit.losses import check_scalar, cross_entropies, cross_entropy
 from ticketkit.mask import unwrap
 from ticketkit.modes import evaluating, same_generators
@@ -30,7 +36,7 @@ def attack(
     threat: ThreatModel,
     *,
     loss: Loss | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
 ) -> torch.Tensor:
     """Inputs within the threat's ball around `inputs`, and in [0, 1], at which the loss is high.
 
@@ -39,8 +45,9 @@ def attack(
     `targets` are (batch, height, width), over pixels that are not 255. With restarts a given loss
     is asked about each example by itself, so outputs and targets are tensors with a row for each.
 
-    Random starts come from `generator`, on any device, or from one that is seeded by 0. The network
-    is in eval mode meanwhile, seen through wrappers such as DistributedDataParallel. Its modes,
+    Random starts come from `generator`, on any device, or from one that is seeded by 0; with a list
+    of them, one an example, no other examples of the batch change where one starts. The network is
+    in eval mode meanwhile, seen through wrappers such as DistributedDataParallel. Its modes,
     gradients and statistics and torch's own generators stay as they were; autocast is as the caller
     has it. What the gradient does not tell, NaN or zero, moves nothing.
     """
@@ -85,7 +92,7 @@ class _Search:
     threat: ThreatModel
     loss: Loss | None
 
-    def best(self, generator: torch.Generator) -> torch.Tensor:
+    def best(self, generator: Generators) -> torch.Tensor:
         """Of each example what the best of all restarts found."""
         best = self._climb(generator)
         if self.threat.restarts == 1:
@@ -99,7 +106,7 @@ class _Search:
             best[better] = found[better]
         return best
 
-    def _climb(self, generator: torch.Generator) -> torch.Tensor:
+    def _climb(self, generator: Generators) -> torch.Tensor:
         threat = self.threat
         found = start(threat, self.clean, generator)
         for _ in range(threat.steps):
@@ -144,9 +151,13 @@ def _told() -> Iterator[None]:
     """Tell what a network or a loss does not take: neither is of whoever attacks."""
     try:
         yield
-    except (TicketkitError, MemoryError, torch.OutOfMemoryError):
+    except TicketkitError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise TicketkitError(
+                "out of memory in an attack; a smaller batch needs less"
+            ) from error
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise UsageError(f"the network or the loss failed under attack: {reason}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,21 +11,33 @@ if TYPE_CHECKING:
     from ticketkit.threats import ThreatModel
 
 
-def start(threat: ThreatModel, clean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One for a batch, or one an example."""
+
+
+def start(threat: ThreatModel, clean: torch.Tensor, generator: Generators) -> torch.Tensor:
     """The pictures, or points drawn uniformly from their balls, clipped to the box [0, 1].
 
-    `generator` may be on another device. Pictures of any dtype start at the same points.
+    Generators may be on another device. Pictures of any dtype start at the same points.
     """
     if threat.start == "zero":
         return clean
-    place = torch.empty(clean.shape, dtype=torch.float32, device=generator.device)
-    if threat.norm == "linf":
-        place.uniform_(-threat.eps, threat.eps, generator=generator)
+    if isinstance(generator, torch.Generator):
+        place = _drawn(threat, clean.shape, generator)
     else:
-        place = direction(threat, place.normal_(generator=generator))
-        shares = place.new_empty(len(place)).uniform_(generator=generator)
-        place *= _column(threat.eps * shares ** (1 / place[0].numel()), place)
+        drawn = [_drawn(threat, clean[:1].shape, each) for each in generator]
+        place = torch.cat(drawn)
     return nearest(threat, clean + place.to(clean), clean)
+
+
+def _drawn(threat: ThreatModel, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Points of the balls around zero."""
+    place = torch.empty(shape, dtype=torch.float32, device=generator.device)
+    if threat.norm == "linf":
+        return place.uniform_(-threat.eps, threat.eps, generator=generator)
+    place = direction(threat, place.normal_(generator=generator))
+    shares = place.new_empty(len(place)).uniform_(generator=generator)
+    return place * _column(threat.eps * shares ** (1 / place[0].numel()), place)
 
 
 def direction(threat: ThreatModel, gradient: torch.Tensor) -> torch.Tensor:

@@ -109,6 +109,12 @@ def is_stop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ended: Python's, or that of torch on whatever device."""
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
+
+
 def near(name: str, known: Iterable[str], count: int = 3) -> str:
     """`"; did you mean 'row'?"`, or `""` where nothing known is near."""
     found = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)

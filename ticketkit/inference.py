@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ticketkit.batching import batches_of
-from ticketkit.errors import EvaluationError, TicketkitError, UsageError, printable, some
+from ticketkit.errors import (
+    EvaluationError,
+    TicketkitError,
+    UsageError,
+    is_out_of_memory,
+    printable,
+    some,
+)
 from ticketkit.modes import evaluating, same_generators
 from ticketkit.stacking import pixels
 
@@ -20,14 +27,21 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def evaluated(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; the modes and torch's generators are restored, come what may."""
-    with evaluating(model), same_generators(_tensors(model)), torch.no_grad():
+    """Eval mode and no gradients; the modes and torch's generators are restored, come what may.
+
+    A caller's inference mode is left meanwhile: what it makes can be neither counted nor changed.
+    """
+    generators = same_generators(_tensors(model))
+    with evaluating(model), generators, torch.inference_mode(False), torch.no_grad():
         yield
 
 
 @contextlib.contextmanager
 def as_found(model: torch.nn.Module) -> Iterator[None]:
-    """Refuse that the block changes a weight, a statistic, a gradient or a mode."""
+    """Refuse that the block changes a weight, a statistic, a gradient or a mode.
+
+    Values that are permuted through `.data` are not noticed.
+    """
     before = _state(model)
     yield
     after = _state(model)
@@ -89,15 +103,20 @@ def called(model: torch.nn.Module, inputs: torch.Tensor, where: str) -> torch.Te
     """The same, where errors name the samples by `where`."""
     try:
         outputs = model(placed(inputs, model))
-    except torch.OutOfMemoryError as error:
-        raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
         reason = f"{type(error).__name__}: {printable(str(error))}"
-        raise UsageError(f"{where}: the network does not take its inputs: {reason}") from error
+        raise UsageError(f"{where}: the network failed on its inputs: {reason}") from error
     if not isinstance(outputs, torch.Tensor) or not outputs.dim():
         kind = type(outputs).__name__
         raise UsageError(f"{where}: the network returned {kind}, where a tensor is expected")
-    return outputs
+    return _countable(outputs)
+
+
+def _countable(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of what was made in inference mode: its changes are not counted."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
@@ -114,7 +133,7 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 def _as_tensor(targets: Any, device: torch.device) -> torch.Tensor:
     try:
-        found = torch.as_tensor(targets).to(device)
+        found = _countable(torch.as_tensor(targets).to(device))
     except (TypeError, ValueError, RuntimeError) as error:
         reason = printable(str(error))
         raise UsageError(f"targets are tensors, (batch, ...): {reason}") from error

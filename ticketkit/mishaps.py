@@ -10,12 +10,18 @@ from typing import Any
 import torch
 
 from ticketkit.distributed import connected
-from ticketkit.errors import InputError, TicketkitError, TrainingError, UsageError, printable
+from ticketkit.errors import (
+    InputError,
+    TicketkitError,
+    TrainingError,
+    UsageError,
+    is_out_of_memory,
+    printable,
+)
 from ticketkit.losses import check_scalar
 from ticketkit.saver import Position
 
 _ONE_PICTURE = "Expected more than 1 value per channel"
-_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @contextlib.contextmanager
@@ -27,11 +33,11 @@ def told(position: Position) -> Iterator[None]:
             yield
     except TicketkitError:
         raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _out_of_memory(where) from error
     except Exception as error:
-        if any(words in str(error) for words in _NO_MEMORY):
-            raise _out_of_memory(where) from error
+        if is_out_of_memory(error):
+            raise TrainingError(
+                f"{where}: out of memory; try a smaller batch, such as --fit small:batch=16"
+            ) from error
         if _ONE_PICTURE in str(error):
             raise InputError(
                 f"{where}: BatchNorm needs two or more pictures in a batch: give more data, a "
@@ -39,12 +45,6 @@ def told(position: Position) -> Iterator[None]:
             ) from error
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise UsageError(f"{where}: the network or the loss failed: {reason}") from error
-
-
-def _out_of_memory(where: str) -> TrainingError:
-    return TrainingError(
-        f"{where}: out of memory; try a smaller batch, such as --fit small:batch=16"
-    )
 
 
 def check_inputs(found: object, inputs: torch.Tensor) -> None:

@@ -37,6 +37,19 @@ def test_every_network_is_attacked_from_the_same_starts() -> None:
     assert not torch.equal(one[0][0], third[0][0])
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_each_picture_starts_in_a_place_of_its_own_in_batches_of_any_size(norm: str) -> None:
+    still = ticketkit.ThreatModel(norm, eps=0.1, steps=1, step=0.0)  # type: ignore[arg-type]
+    images = torch.full((20, 1, 8, 8), 128, dtype=torch.uint8)
+    data = ticketkit.Pictures(images, torch.arange(20) % 3)
+    whole, *rest = attacked(network(), data, still, 5)
+    assert not rest
+    parts = list(attacked(network(), data, still, 5, batch=7))
+    assert [len(inputs) for inputs, _ in parts] == [7, 7, 6]
+    assert torch.equal(torch.cat([inputs for inputs, _ in parts]), whole[0])
+    assert len(set(map(tuple, whole[0].flatten(1).tolist()))) == 20
+
+
 def test_pictures_that_differ_in_size_are_attacked_as_those_of_one_size() -> None:
     """A segmenter of single pixels: its pictures may be cut in any way."""
 

@@ -129,6 +129,14 @@ def test_networks_in_half_precision_serve() -> None:
     assert found.value == (outputs.argmax(1) == labels).double().mean().item()
 
 
+def test_a_callers_inference_mode_changes_nothing() -> None:
+    images, labels = pictures()
+    expected = evaluate(cases.runnable(), TensorDataset(images, labels))
+    with torch.inference_mode():
+        made = TensorDataset(images.clone(), labels.clone())
+        assert evaluate(cases.runnable(), made) == expected
+
+
 def test_an_output_that_is_not_finite_is_told_by_its_sample_whoever_measures() -> None:
     images, labels = pictures()
     whole = images.double()

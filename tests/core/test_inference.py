@@ -104,7 +104,7 @@ class Answering(nn.Module):
             lambda x: 1 / 0,
             [0, 1],
             ticketkit.UsageError,
-            "samples 3 to 4: the network does not take",
+            "samples 3 to 4: the network failed on its",
         ),
         (lambda x: {"out": x}, [0, 1], ticketkit.UsageError, "the network returned dict, where"),
         (lambda x: x.sum(), [0, 1], ticketkit.UsageError, "the network returned Tensor, where"),
@@ -121,3 +121,33 @@ def test_what_a_network_may_not_answer_is_told_by_its_samples(
     batches = [(torch.ones(3, 2), torch.zeros(3)), (torch.ones(2, 2), targets)]
     with pytest.raises(kind, match=told):
         list(outputs_of(model, batches, 9))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_where_memory_ends_a_smaller_batch_is_advised(error: Exception) -> None:
+    # Fault row 58
+    def run_out(inputs: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    told = "samples 0 to 1: out of memory; a smaller batch needs less"
+    with pytest.raises(ticketkit.TicketkitError, match=told) as caught:
+        forward(Answering(run_out), torch.ones(2, 2), 0)
+    assert caught.value.exit_status == 1
+
+
+def test_answers_of_inference_mode_are_copied_so_that_changes_are_counted() -> None:
+    @torch.inference_mode()
+    def answer(inputs: torch.Tensor) -> torch.Tensor:
+        return inputs + 1
+
+    with evaluated(model := Answering(answer)):
+        (outputs, targets), *_ = outputs_of(model, [(torch.ones(2, 2), [0, 1])], 9)
+    assert not outputs.is_inference()
+    assert not targets.is_inference()

@@ -121,9 +121,12 @@ class Adversarial(ticketkit.Evaluator):
             )
 
     def _unbounded(self, data: Dataset) -> ticketkit.ThreatModel:
-        """A ball around each picture that holds all pictures."""
+        """A ball around each picture that holds all pictures.
+
+        From the picture itself: where gradients are zero a random start alone may be wrong enough.
+        """
         eps = 1.0 if self.norm == "linf" else math.sqrt(data[0][0].numel())
-        return ticketkit.ThreatModel(self.norm, eps, max(10, *self.steps))
+        return ticketkit.ThreatModel(self.norm, eps, max(10, *self.steps), start="zero")
 
     def _name_of(self, threat: ticketkit.ThreatModel) -> str:
         kind = "fgsm" if (threat.steps, threat.start) == (1, "zero") else f"pgd{threat.steps}"
@@ -140,7 +143,8 @@ class Adversarial(ticketkit.Evaluator):
         with context.progress(what, len(data)) as advance:  # type: ignore[arg-type]
 
             def batches() -> Iterator[tuple[Any, Any]]:
-                for inputs, targets in ticketkit.attacked(model, data, threat, context.seed):
+                found = ticketkit.attacked(model, data, threat, context.seed, batch=context.batch)
+                for inputs, targets in found:
                     yield inputs, targets
                     advance(len(inputs))
 

@@ -49,7 +49,7 @@ def measured(model: nn.Module, data: Any, part: Adversarial, seed: int = 0) -> t
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("eps", [0.0, 0.1, 0.2, 0.499])
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.2, 0.494])
 def test_of_a_linear_network_those_remain_that_are_farther_than_eps(norm: Any, eps: float) -> None:
     part = Adversarial(norm, eps=(eps,), steps=(1, 10))
     found = measured(TwoSides(), line(), part)
