@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import ticketkit
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
-from ticketkit.describe import (
-    of_normalisation,
-    origin_document,
-    ticket_origin,
-    without_normalisation,
-)
 from ticketkit.errors import UsageError, printable
-from ticketkit.experiments import OnTask, data_for, of_the_data, ready
-from ticketkit.imagefiles import ImageFiles
-from ticketkit.options import resolve, spec_of
+from ticketkit.experiments import OnTask, data_for
+from ticketkit.options import resolve
 from ticketkit.outcomes import RESULT, opened
 from ticketkit.parts import Task
-from ticketkit.presets import schedule_of
+from ticketkit.places import cache_folder
 from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
-from ticketkit.ticket import Ticket, load_ticket
-from ticketkit.versions import versions_of
+from ticketkit.subject import subject_of
+from ticketkit.ticket import load_ticket
+from ticketkit.versions import code_of, versions_of
 
 if TYPE_CHECKING:
     import torch
 
-    from ticketkit.schedules import Schedule
     from ticketkit.stages import Run
 
 _FIGURES = "figures.json"
-_UNTOLD = 0.01
-"""The share of zeros, beside those of a known ticket, from which on a ticket is asked for."""
 
 
 @dataclass(frozen=True)
@@ -105,41 +95,26 @@ def _told_task(checkpoint: Checkpoint) -> str:
 
 
 class _Evaluation:
-    """A network and the test pictures of a task."""
+    """Evaluators and what they measure."""
 
     def __init__(self, request: Evaluation, checkpoint: Checkpoint, device: torch.device) -> None:
         from ticketkit.measuring import evaluators_of
-        from ticketkit.opening import network_for
 
-        self._request, self._checkpoint, self._device = request, checkpoint, device
+        self._request, self._device = request, device
         self._task = cast("Task", resolve("task", request.task))
         metric = self._task.metric.partition(".")[0]
         self._parts = evaluators_of(request.evaluators or (metric,))
-        self._ticket = request.ticket and load_ticket(request.ticket, request.verify)
-        self._origin = origin_document(checkpoint.pretraining)
-        if self._ticket:
-            self._origin["ticket"] = ticket_origin(self._ticket)
-        self._digest = checkpoint.digest()
-        self._data = data_for(request, self._task)
-        self._schedule = self._chosen_schedule()
-        channels = self._data.shape[0]
-        opened = network_for(
+        ticket = load_ticket(request.ticket, request.verify) if request.ticket else None
+        self._subject = subject_of(
             checkpoint,
-            request.arch,
-            self._data.classes,
-            channels,
-            segmentation=self._task.segmentation,
+            ticket,
+            self._task,
+            data_for(request, self._task),
+            arch=request.arch,
+            fit=request.fit,
+            verify=request.verify,
+            device=device,
         )
-        self._arch, self._model = opened.arch, ready(opened.model, device)
-        self._notes: list[str] = []
-        told, here = checkpoint.pretraining, spec_of(self._task)
-        if told is None:
-            self._notes += [*of_normalisation(checkpoint), *without_normalisation(checkpoint)]
-        elif told.task != here:
-            self._notes.append(f"it was trained on {told.task}, and is measured on {here}")
-        if self._ticket:
-            self._notes += self._masked(self._ticket)
-        self._notes += _on_untold_zeros(self._model, self._origin["ticket"])
 
     def in_run(self) -> Evaluated:
         """The result of all evaluators, of whom each is a stage of the run."""
@@ -155,31 +130,28 @@ class _Evaluation:
             done = None if stage is None else read_result(stage.path / DOCUMENT)
             self._request.files.check_others(done, force=self._request.force)
             if done:
-                return Evaluated(done, run.path, before=True)
+                told = {**done, "notes": list(dict.fromkeys([*done["notes"], *run.notes]))}
+                return Evaluated(told, run.path, before=True)
             document = self._document(run)
             with run.stage(RESULT) as folder:
                 return Evaluated(write_result(folder, document), run.path, before=False)
 
-    @cached_property
+    @property
     def _recipe(self) -> dict[str, Any]:
-        """What decides the figures."""
-        versions = versions_of(self._task, *self._parts.values())
+        """What decides the figures: another batch decides nothing."""
+        from ticketkit.environment import environment
+
+        parts = self._parts.values()
         return {
             "command": "evaluate",
-            "task": spec_of(self._task),
-            "arch": self._arch,
-            "checkpoint": self._digest,
-            # Which the digest of the weights does not tell.
-            "normalisation": self._checkpoint.normalisation(),
-            "origin": self._origin,
-            "masked": self._ticket is not None,
+            **self._subject.identity,
             "evaluators": list(self._parts),
             "seed": self._request.seed,
-            "batch": self._request.batch,
-            "crop": self._crop(),
-            "data": of_the_data(self._data),
-            # Of what computes them; torch's and NumPy's are the environment's, and noted.
-            "versions": {n: v for n, v in versions.items() if n not in ("torch", "numpy")},
+            # In which evaluators may find other data.
+            "data_folder": str((self._request.data or cache_folder() or Path()).resolve()),
+            "versions": versions_of(self._task, *parts),
+            "code": code_of(self._task, *parts),
+            "environment": environment(self._device),
         }
 
     def _document(self, run: Run) -> dict[str, Any]:
@@ -187,22 +159,24 @@ class _Evaluation:
 
         found = dict(self._measured(run))
         notes = [note for each in found.values() for note in each["notes"]]
-        recipe = self._recipe
+        subject, asked = self._subject, self._request
+        told = {name: subject.identity[name] for name in ("task", "arch", "crop", "data")}
         return {
             "schema": "ticketkit.evaluate/1",
             "version": ticketkit.__version__,
-            **{name: recipe[name] for name in ("task", "arch", "seed", "batch", "crop", "data")},
-            "checkpoint": {"file": self._request.checkpoint.name, "sha256": self._digest},
-            **self._origin,
+            **told,
+            "seed": asked.seed,
+            "batch": asked.batch,
+            "checkpoint": {"file": asked.checkpoint.name, "sha256": subject.identity["checkpoint"]},
+            **subject.origin,
             "results": {spec: found[spec]["figures"] for spec in self._parts},
             "environment": environment(self._device),
             "versions": versions_of(self._task, *self._parts.values()),
-            "notes": [*self._notes, *run.notes, *notes],
+            "notes": [*subject.notes, *run.notes, *notes],
         }
 
     def _measured(self, run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
         """What each evaluator found, and its stage once it is known."""
-        from ticketkit.augmenting import as_evaluated
         from ticketkit.estimates import EvaluationContext
         from ticketkit.measuring import measures
 
@@ -214,61 +188,13 @@ class _Evaluation:
                 yield spec, found
         asked = self._request
         context = EvaluationContext(asked.seed, asked.batch, asked.data, asked.checkpoint)
-        test = as_evaluated(self._data.test, self._schedule) if self._schedule else self._data.test
-        for spec, figures, notes in measures(self._model, test, left, context) if left else ():
+        subject = self._subject
+        found_now = measures(subject.model, subject.test, left, context) if left else ()
+        for spec, figures, notes in found_now:
             found = {"figures": figures, "notes": notes}
             with run.stage(names[spec]) as folder:
                 (folder / _FIGURES).write_text(result_text(found), encoding="utf-8")
             yield spec, found
-
-    def _chosen_schedule(self) -> Schedule | None:
-        """By which pictures are cropped: as was asked, as in training, or photographs as usual."""
-        told = self._checkpoint.pretraining
-        photographs = isinstance(self._data.test, ImageFiles)
-        spec = self._request.fit or (told.fit if told else "paper" if photographs else None)
-        if spec is None:
-            return None
-        return schedule_of(spec, "finetune", segmentation=self._task.segmentation)
-
-    def _crop(self) -> int | None:
-        """The side of the squares that are cut out of the middle of pictures, if they are."""
-        schedule = self._schedule
-        return schedule.size if schedule and schedule.augment == "crop" else None
-
-    def _masked(self, ticket: Ticket) -> list[str]:
-        """Set to zero what a ticket removes; refuse a ticket that has nothing to do with it."""
-        from ticketkit.transplanting import mask_of, revived_in
-
-        mask = mask_of(ticket, self._model)
-        left = revived_in(self._model, mask)
-        if left and self._request.verify:
-            ticket.check_source(self._digest)
-        mask.apply_(self._model)
-        return [*_on_zeros(left, self._model)] if left else []
-
-
-def _on_zeros(count: int, model: torch.nn.Module) -> Iterator[str]:
-    from ticketkit.batchnorm import tracking
-
-    yield f"{count:,} weights that the ticket removes were set to zero"
-    if tracking(model):
-        yield (
-            "its BatchNorm statistics are still those of the dense network, which costs a sparse "
-            "one much; transfer estimates them anew"
-        )
-
-
-def _on_untold_zeros(model: torch.nn.Module, ticket: Mapping[str, Any] | None) -> Iterator[str]:
-    from ticketkit.costs import count_weights
-
-    told = ticket["sparsity"]["reached"]["prunable"] if ticket else 0.0
-    found = count_weights(model).sparsity or 0.0
-    if found > told + _UNTOLD:
-        known = f"where its ticket removed {told:.1%}" if ticket else "and no ticket is told"
-        yield (
-            f"{found:.1%} of its prunable weights are zero, {known}: name the ticket by --ticket, "
-            "or results count it as it is told"
-        )
 
 
 def _finished(run: Run, name: str) -> dict[str, Any] | None:

@@ -80,7 +80,7 @@ def outputs_of(
     first = 0
     for inputs, targets in batches_of(data, batch):
         outputs = forward(model, inputs, first)
-        targets = _as_tensor(targets, outputs.device)
+        targets = as_targets(targets, outputs.device)
         if not len(inputs) == len(outputs) == len(targets):
             raise EvaluationError(
                 f"samples {first} to {first + len(inputs) - 1}: the network made {len(outputs)} "
@@ -131,7 +131,8 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
     return itertools.chain(model.parameters(), model.buffers())
 
 
-def _as_tensor(targets: Any, device: torch.device) -> torch.Tensor:
+def as_targets(targets: Any, device: torch.device) -> torch.Tensor:
+    """A batch's targets as a tensor, (batch, ...), on a device; a `UsageError` for what is none."""
     try:
         found = _countable(torch.as_tensor(targets).to(device))
     except (TypeError, ValueError, RuntimeError) as error:

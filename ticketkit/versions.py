@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import ticketkit
+from ticketkit.files import sha256
 from ticketkit.parts import Part
 from ticketkit.registry import catalogue
 
@@ -17,4 +21,14 @@ def versions_of(*parts: Part | None) -> dict[str, str]:
     for part in parts:
         if part is not None and (offer := catalogue().of(part)):
             found[offer.plugin.distribution] = offer.plugin.version
+    return found
+
+
+def code_of(*parts: Part) -> dict[str, str]:
+    """The SHA-256 of each module that a part is written in: versions do not tell of edits."""
+    found = {}
+    for module in {type(part).__module__ for part in parts}:
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if file and Path(file).is_file():
+            found[module] = sha256(Path(file).read_bytes())
     return found

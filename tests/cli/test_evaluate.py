@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
 import shutil
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -264,7 +266,8 @@ def test_a_run_of_the_same_weights_under_another_normalisation_is_refused(
         save_checkpoint(output, weights, replace(told, normalisation={"mean": (0.5,), "std": (2,)}))
     done = evaluate("--run", "r", "--resume")
     assert (done.status, done.out) == (2, "")
-    assert "a run of another recipe: normalisation.mean was not there" in done.err
+    assert "a run of another recipe: " in done.err
+    assert "normalisation.mean was not there and is [0.5]" in done.err
 
 
 def test_warnings_are_lines_without_a_place_in_our_code(evaluate: Cli) -> None:
@@ -311,6 +314,60 @@ def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: r: a run of another recipe: seed was 0 and is 9")
     assert evaluate("--run", "r").err.startswith("error: already there: r; --resume goes on")
+
+
+MINE = """
+import pathlib, torch, ticketkit
+
+class Mine(ticketkit.Evaluator):
+    name = "mine"
+    def evaluate(self, model, data, context):
+        return {"sum": ticketkit.Estimate(float(sum(x.sum() for x, _ in data)) + ADDED, len(data))}
+
+class Task(ticketkit.Task):
+    name = "mine"
+    classes, normalisation = 62, {}
+    def splits(self, root):
+        images = torch.full((8, 1, 8, 8), float(pathlib.Path("fill").read_text()))
+        data = torch.utils.data.TensorDataset(images, torch.arange(8))
+        return {"train": data, "test": data}
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("ADDED", "1"),
+        ("FILL", "0.75"),
+        ("--data", "elsewhere"),
+        ("--seed", "1"),
+        ("--ticket", "t.safetensors"),
+        ("-e", "accuracy"),
+    ],
+)
+def test_whatever_may_change_a_figure_is_measured_anew(
+    change: tuple[str, str], evaluate: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    name, value = change
+
+    def measured(*arguments: str, **texts: str) -> str:
+        (folder / "mine.py").write_text(MINE.replace("ADDED", texts.get("ADDED", "0")))
+        (folder / "fill").write_text(texts.get("FILL", "0.5"))
+        sys.modules.pop("mine", None)
+        importlib.invalidate_caches()
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        done = evaluate("--task", "mine:Task", *arguments, of=("mine:Mine",))
+        assert (done.status, done.err.count("error")) == (0, 0), done.err
+        return done.out
+
+    before = "which had measured this before"
+    assert before not in measured()
+    assert before in measured()
+    assert before in measured("--batch", "3")  # which changes no figure
+    options, texts = (change, {}) if name.startswith("-") else ((), {name: value})
+    assert before not in measured(*options, **texts)
+    assert len(names(folder / "runs")) == 2
 
 
 def test_a_run_of_another_version_of_an_evaluator_is_refused(

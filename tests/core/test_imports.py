@@ -153,6 +153,7 @@ LAYERS = [
     "drawing",
     "pretraining",
     "transferring",
+    "subject",
     "evaluating",
     "sampled",
     "viewing",

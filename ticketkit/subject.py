@@ -1,0 +1,166 @@
+"""What is evaluated: a checkpoint's network, with a ticket's zeros, and the pictures of a task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ticketkit.checkpoint import Checkpoint
+from ticketkit.describe import (
+    of_normalisation,
+    origin_document,
+    ticket_origin,
+    without_normalisation,
+)
+from ticketkit.experiments import of_the_data, ready
+from ticketkit.imagefiles import ImageFiles
+from ticketkit.options import spec_of
+from ticketkit.parts import Task
+from ticketkit.presets import schedule_of
+from ticketkit.ticket import Ticket
+
+if TYPE_CHECKING:
+    import torch
+
+    from ticketkit.datasets import Data
+    from ticketkit.parts import Dataset
+
+_UNTOLD = 0.01
+"""The share of zeros, beside those of a known ticket, from which on a ticket is asked for."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and its test pictures, ready to be measured."""
+
+    model: torch.nn.Module
+    test: Dataset
+    identity: Mapping[str, Any]
+    """What tells it apart from any other: of the task, the network, the ticket and the data."""
+    origin: Mapping[str, Any]
+    """Where the network came from, as documents tell it."""
+    notes: list[str]
+
+
+def subject_of(
+    checkpoint: Checkpoint,
+    ticket: Ticket | None,
+    task: Task,
+    data: Data,
+    *,
+    arch: str | None,
+    fit: str | None,
+    verify: bool,
+    device: torch.device,
+) -> Subject:
+    """The network of a checkpoint on a task, without what a ticket removes.
+
+    `fit` is the schedule whose crops of the pictures are measured; None for that of the file.
+    A `MismatchError` where the ticket was not drawn from the checkpoint, unless `verify` is false.
+    """
+    from ticketkit.opening import network_for
+
+    segmentation, told = task.segmentation, checkpoint.pretraining
+    # As was asked, as in training, or photographs as usual.
+    usual = "paper" if isinstance(data.test, ImageFiles) else None
+    fit = fit or (told.fit if told else usual)
+    opened = network_for(checkpoint, arch, data.classes, data.shape[0], segmentation=segmentation)
+    model, digest = ready(opened.model, device), checkpoint.digest()
+    test, crop = _cropped(data.test, fit, segmentation=segmentation)
+    origin = origin_document(told)
+    notes = [*_on_training(checkpoint, spec_of(task))]
+    if ticket:
+        origin["ticket"] = ticket_origin(ticket)
+        notes += _masked(model, ticket, digest if verify else None)
+    notes += _on_untold_zeros(model, origin["ticket"])
+    identity = {
+        "task": spec_of(task),
+        "arch": opened.arch,
+        "checkpoint": digest,
+        "bytes": checkpoint.size,
+        # Which the digest of the weights does not tell.
+        "normalisation": checkpoint.normalisation(),
+        "origin": origin,
+        "masked": ticket is not None,
+        "crop": crop,
+        "data": _told_apart(data),
+    }
+    return Subject(model, test, identity, origin, notes)
+
+
+def _cropped(test: Dataset, fit: str | None, *, segmentation: bool) -> tuple[Dataset, int | None]:
+    """The pictures as a schedule evaluates them, and the side of the squares that it cuts out."""
+    from ticketkit.augmenting import as_evaluated
+
+    if fit is None:
+        return test, None
+    schedule = schedule_of(fit, "finetune", segmentation=segmentation)
+    return as_evaluated(test, schedule), schedule.size if schedule.augment == "crop" else None
+
+
+def _told_apart(data: Data) -> dict[str, Any]:
+    """How much data there is, and its digest: of a test set that has none, of what it yields."""
+    told = of_the_data(data)
+    if told["test"]["sha256"] is None:
+        told["test"]["sha256"] = _digest_of_samples(data.test)
+    return told
+
+
+def _digest_of_samples(data: Dataset) -> str:
+    import torch
+
+    from ticketkit.batching import batches_of
+    from ticketkit.inference import as_targets
+    from ticketkit.progress import stage
+    from ticketkit.stacking import count_of
+
+    digest = hashlib.sha256()
+    with stage("reading", count_of(data), "pictures") as advance:
+        for inputs, targets in batches_of(data, 256):
+            for each in (inputs.cpu(), as_targets(targets, torch.device("cpu"))):
+                digest.update(f"{each.dtype}\0{list(each.shape)}\0".encode())
+                digest.update(each.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            advance(len(inputs))
+    return digest.hexdigest()
+
+
+def _on_training(checkpoint: Checkpoint, here: str) -> Iterator[str]:
+    told = checkpoint.pretraining
+    if told is None:
+        yield from (*of_normalisation(checkpoint), *without_normalisation(checkpoint))
+    elif told.task != here:
+        yield f"it was trained on {told.task}, and is measured on {here}"
+
+
+def _masked(model: torch.nn.Module, ticket: Ticket, source: str | None) -> Iterator[str]:
+    """Set to zero what a ticket removes; refuse one that has nothing to do with the `source`."""
+    from ticketkit.batchnorm import tracking
+    from ticketkit.transplanting import mask_of, revived_in
+
+    mask = mask_of(ticket, model)
+    left = revived_in(model, mask)
+    if left and source is not None:
+        ticket.check_source(source)
+    mask.apply_(model)
+    if left:
+        yield f"{left:,} weights that the ticket removes were set to zero"
+    if left and tracking(model):
+        yield (
+            "its BatchNorm statistics are still those of the dense network, which costs a sparse "
+            "one much; transfer estimates them anew"
+        )
+
+
+def _on_untold_zeros(model: torch.nn.Module, ticket: Mapping[str, Any] | None) -> Iterator[str]:
+    from ticketkit.costs import count_weights
+
+    told = ticket["sparsity"]["reached"]["prunable"] if ticket else 0.0
+    found = count_weights(model).sparsity or 0.0
+    if found > told + _UNTOLD:
+        known = f"where its ticket removed {told:.1%}" if ticket else "and no ticket is told"
+        yield (
+            f"{found:.1%} of its prunable weights are zero, {known}: name the ticket by --ticket, "
+            "or results count it as it is told"
+        )
