@@ -49,19 +49,14 @@ def comparison(units: Units, better: str, winners: tuple[str, str]) -> Compariso
     return Comparison(a, b, fmean(each), interval, seeds, verdict)
 
 
-def overall(
-    rows: Mapping[float, Units], better: str, winners: tuple[str, str]
-) -> Comparison | None:
-    """Compare one figure over the high sparsities together, by its units at every sparsity.
+def overall(rows: Mapping[float, Units]) -> Units:
+    """Each seed's mean over the high sparsities, of one figure's units at every sparsity.
 
-    None where there is no high sparsity, or no seed that has them all.
+    Empty where there is no high sparsity, or no seed that has them all.
     """
     high = [units for sparsity, units in rows.items() if sparsity >= HIGH]
     seeds = set.intersection(*map(set, high)) if high else set()
-    if not seeds:
-        return None
-    means = {seed: [_mean(_mean(units[seed]) for units in high)] for seed in seeds}
-    return comparison(means, better, winners)
+    return {seed: [_mean(_mean(units[seed]) for units in high)] for seed in sorted(seeds)}
 
 
 def _mean(pairs: Iterable[Pair]) -> Pair:
