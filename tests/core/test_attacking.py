@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 
 import ticketkit
 from tests.core import broken
@@ -35,6 +35,14 @@ def test_every_network_is_attacked_from_the_same_starts() -> None:
     assert not torch.equal(one[0][0], data.images.float() / 255)
     third = list(attacked(network(), data, still, 6))
     assert not torch.equal(one[0][0], third[0][0])
+
+
+def test_no_two_pictures_are_attacked_from_the_same_start_whatever_their_batch() -> None:
+    grey = TensorDataset(torch.full((230, 1, 6, 6), 0.5), torch.zeros(230).long())
+    still = ticketkit.ThreatModel("linf", eps=0.1, steps=1, step=0.0)
+    found = [inputs for inputs, _ in attacked(network(), grey, still, 5)]
+    assert [len(inputs) for inputs in found] == [115, 115]
+    assert len(torch.cat(found).unique(dim=0)) == 230
 
 
 def test_pictures_that_differ_in_size_are_attacked_as_those_of_one_size() -> None:
