@@ -13,7 +13,8 @@ from ticketkit.records import NATURAL, Record
 from ticketkit.runrecord import differences
 from ticketkit.sides import Side, read_sides
 from ticketkit.sourceloss import losses
-from ticketkit.verdicts import HIGH, LEAST, LEVEL, RULE, Comparison, Units, comparison, overall
+from ticketkit.statistics import LEVEL
+from ticketkit.verdicts import HIGH, LEAST, RULE, Comparison, Units, comparison, overall
 
 _APART = 0.001
 """Where the sides reached sparsities this far apart, it is told."""

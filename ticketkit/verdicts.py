@@ -9,7 +9,7 @@ from statistics import fmean
 from ticketkit.statistics import mean_interval
 
 # Fu et al. 2023 tell winners 'under high sparsity ratios', and not which.
-HIGH, LEVEL, LEAST = 0.9, 0.95, 3
+HIGH, LEAST = 0.9, 3
 RULE = (
     "a figure's difference is the first side's less the second's, paired over seeds, with "
     "Student's 95 % interval; where the interval excludes 0 the better side wins, where it holds 0 "
@@ -44,7 +44,7 @@ def comparison(units: Units, better: str, winners: tuple[str, str]) -> Compariso
     # Differences are taken within a pair first: those of equal figures are 0 to the last bit.
     each = [fmean(a - b for a, b in units[seed]) for seed in seeds]
     a, b = (fmean(fmean(pair[side] for pair in units[seed]) for seed in seeds) for side in (0, 1))
-    interval = mean_interval(each, LEVEL) if len(each) > 1 else None
+    interval = mean_interval(each) if len(each) > 1 else None
     verdict = _verdict(interval, len(seeds), better, winners)
     return Comparison(a, b, fmean(each), interval, seeds, verdict)
 
