@@ -13,7 +13,8 @@ from ticketkit.records import NATURAL, Record
 from ticketkit.runrecord import differences
 from ticketkit.sides import Side, read_sides
 from ticketkit.sourceloss import losses
-from ticketkit.verdicts import HIGH, LEAST, LEVEL, RULE, Comparison, comparison, overall
+from ticketkit.statistics import LEVEL
+from ticketkit.verdicts import HIGH, LEAST, RULE, Comparison, Units, comparison, overall
 
 _APART = 0.001
 """Where the sides reached sparsities this far apart, it is told."""
@@ -114,16 +115,18 @@ def _winners(group: Group, names: tuple[str, str]) -> tuple[str, str]:
 
 
 def _of_figure(group: Group, figure: Figure, winners: tuple[str, str]) -> dict[str, Any]:
+    def decided(units: Units) -> dict[str, Any]:
+        return _row(comparison(group.independent(units), figure.better, winners))
+
     units = {s: found for s in group.sparsities() if (found := group.units(figure, s))}
-    rows = {s: comparison(found, figure.better, winners) for s, found in units.items()}
-    whole = overall(units, figure.better, winners)
+    whole = overall(units)
     return {
         **figure._asdict(),
         "sparsities": [
-            {"sparsity": s, "reached": dict(zip("ab", group.reached(s), strict=True)), **_row(row)}
-            for s, row in rows.items()
+            {"sparsity": s, "reached": dict(zip("ab", group.reached(s), strict=True)), **decided(u)}
+            for s, u in units.items()
         ],
-        "overall": whole and {"of": [s for s in rows if s >= HIGH], **_row(whole)},
+        "overall": {"of": [s for s in units if s >= HIGH], **decided(whole)} if whole else None,
     }
 
 

@@ -12,7 +12,7 @@ from ticketkit.errors import InputError, printable, some
 from ticketkit.figures import Figure
 from ticketkit.records import Record
 from ticketkit.runrecord import differences
-from ticketkit.verdicts import Pair
+from ticketkit.verdicts import Pair, Units
 
 # What the n of a group may count: the first of these seeds that it has two or more of. Whatever
 # comes later is averaged within each, as it shares a pretrained pair: it is not independent.
@@ -48,19 +48,25 @@ class Group:
         return list(dict.fromkeys(f for a, b in self.pairs for f in a.figures if f in b.figures))
 
     def units(self, figure: Figure, sparsity: float) -> dict[str, list[Pair]]:
-        """The pairs of one figure at one sparsity, by the seed that n counts.
-
-        One pretrained pair whose figure no seed changes, as where a solver draws nothing, was
-        measured once: to count it as often as it was repeated would prove anything.
-        """
+        """The pairs of one figure at one sparsity, by the seed that n counts."""
         found: dict[str, list[Pair]] = {}
         for a, b in self.pairs:
             if a.sparsity == sparsity and figure in a.figures and figure in b.figures:
                 pair = a.figures[figure], b.figures[figure]
                 found.setdefault(str(a.seeds[self.counts]), []).append(pair)
-        if self.counts != "pretraining" and len(set(map(frozenset, found.values()))) == 1:
-            return dict([next(iter(found.items()))])
         return found
+
+    def independent(self, units: Units) -> Units:
+        """Of units that are to be compared, those that were measured once each.
+
+        One pretrained pair whose figure no seed changes, as where a solver draws nothing, was
+        measured once: to count it as often as it was repeated would prove anything. Of one that
+        some seed changes each seed counts, so this is asked of what is compared and not before: a
+        figure that is saturated at one sparsity may differ at the next.
+        """
+        if self.counts != "pretraining" and len(set(map(frozenset, units.values()))) == 1:
+            return dict([next(iter(units.items()))])
+        return units
 
     def reached(self, sparsity: float) -> Pair:
         """The sparsity that each side reached, on average."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from ticketkit.statistics import mean_interval
 
 # Fu et al. 2023 tell winners 'under high sparsity ratios', and not which.
-HIGH, LEVEL, LEAST = 0.9, 0.95, 3
+HIGH, LEAST = 0.9, 3
 RULE = (
     "a figure's difference is the first side's less the second's, paired over seeds, with "
     "Student's 95 % interval; where the interval excludes 0 the better side wins, where it holds 0 "
@@ -44,24 +44,19 @@ def comparison(units: Units, better: str, winners: tuple[str, str]) -> Compariso
     # Differences are taken within a pair first: those of equal figures are 0 to the last bit.
     each = [fmean(a - b for a, b in units[seed]) for seed in seeds]
     a, b = (fmean(fmean(pair[side] for pair in units[seed]) for seed in seeds) for side in (0, 1))
-    interval = mean_interval(each, LEVEL) if len(each) > 1 else None
+    interval = mean_interval(each) if len(each) > 1 else None
     verdict = _verdict(interval, len(seeds), better, winners)
     return Comparison(a, b, fmean(each), interval, seeds, verdict)
 
 
-def overall(
-    rows: Mapping[float, Units], better: str, winners: tuple[str, str]
-) -> Comparison | None:
-    """Compare one figure over the high sparsities together, by its units at every sparsity.
+def overall(rows: Mapping[float, Units]) -> Units:
+    """Each seed's mean over the high sparsities, of one figure's units at every sparsity.
 
-    None where there is no high sparsity, or no seed that has them all.
+    Empty where there is no high sparsity, or no seed that has them all.
     """
     high = [units for sparsity, units in rows.items() if sparsity >= HIGH]
     seeds = set.intersection(*map(set, high)) if high else set()
-    if not seeds:
-        return None
-    means = {seed: [_mean(_mean(units[seed]) for units in high)] for seed in seeds}
-    return comparison(means, better, winners)
+    return {seed: [_mean(_mean(units[seed]) for units in high)] for seed in sorted(seeds)}
 
 
 def _mean(pairs: Iterable[Pair]) -> Pair:

@@ -125,6 +125,27 @@ def test_seeds_that_change_nothing_do_not_make_a_pretrained_pair_three(compare: 
         assert (row["n"], row["low"], row["verdict"]) == (1, None, "undecided")
 
 
+def test_a_figure_that_is_saturated_at_one_sparsity_keeps_its_seeds_over_all(
+    compare: Compare,
+) -> None:
+    ours, theirs = (
+        [
+            transfer_document(sparsity, 0, prior, results(value), seed=seed)
+            for seed in range(5)
+            for sparsity, value in ((0.9, 1.0), (0.95, base + step * seed))
+        ]
+        for prior, base, step in ((PGD, 0.9, 0.001), (None, 0.8, 0.0))
+    )
+    found = compare(ours, theirs)["groups"][0]["figures"][0]
+    saturated, decided = found["sparsities"]
+    assert (saturated["n"], saturated["verdict"]) == (1, "undecided")
+    means = scipy.stats.ttest_1samp([(0.1 + 0.001 * seed) / 2 for seed in range(5)], 0)
+    ends = tuple(means.confidence_interval(0.95))
+    for row, scale in ((decided, 2), (found["overall"], 1)):
+        assert (row["n"], row["seeds"], row["verdict"]) == (5, [*"01234"], "Robust")
+        assert (row["low"] / scale, row["high"] / scale) == pytest.approx(ends)
+
+
 def test_seeds_of_the_evaluation_measure_the_same_pair_again(compare: Compare) -> None:
     source = training("glyphs:size=16,count=8000,seed=0", 0)
     ours, theirs = (

@@ -114,8 +114,7 @@ def test_overall_is_over_seeds_of_the_mean_over_high_sparsities() -> None:
         0.9: {"0": [(4.0, 1.0)], "1": [(2.0, 1.0)], "2": [(1.0, 1.0)]},
         0.99: {"0": [(1.0, 1.0)], "1": [(3.0, 1.0)], "2": [(5.0, 2.0), (3.0, 0.0)]},
     }
-    found = overall(rows, "higher", NAMES)
-    assert found is not None
+    found = comparison(overall(rows), "higher", NAMES)
     assert (found.a, found.b, found.difference) == (2.5, 1.0, 1.5)
     assert (found.interval, found.verdict) == ((1.5, 1.5), "Robust")
     for sparsity in (0.9, 0.99):
@@ -125,8 +124,6 @@ def test_overall_is_over_seeds_of_the_mean_over_high_sparsities() -> None:
 def test_overall_leaves_out_a_seed_that_lacks_a_sparsity() -> None:
     whole = {seed: [(1.0, 0.0)] for seed in "0123"}
     part = {seed: pairs for seed, pairs in whole.items() if seed != "3"}
-    found = overall({0.9: whole, 0.99: part}, "higher", NAMES)
-    assert found is not None
-    assert found.seeds == ("0", "1", "2")
-    assert overall({0.9: {"0": whole["0"]}, 0.95: {"1": whole["1"]}}, "higher", NAMES) is None
-    assert overall({0.5: whole, 0.899: whole}, "higher", NAMES) is None
+    assert list(overall({0.9: whole, 0.99: part})) == ["0", "1", "2"]
+    assert overall({0.9: {"0": whole["0"]}, 0.95: {"1": whole["1"]}}) == {}
+    assert overall({0.5: whole, 0.899: whole}) == {}

@@ -135,6 +135,34 @@ def test_a_stronger_attack_that_does_less_harm_is_told() -> None:
     assert [figure.value for figure in found.values()] == [0, 1, 1]
 
 
+class Coin(TwoSides):
+    """Tosses a coin for each picture, by digits of its pixels that no gradient tells of."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        heads = (inputs.flatten(1).sum(1) * 1e4).round() % 2
+        margin = heads + 0 * super().forward(inputs)[:, 0]
+        return torch.stack([0.5 - margin, margin - 0.5], 1)
+
+
+def test_a_rise_that_chance_explains_is_not_told() -> None:
+    found = measured(Coin(), line(), Adversarial(eps=(0.1,), steps=(1, 10)), seed=8)
+    weaker, stronger = found["fgsm-25.5"], found["pgd10-25.5"]
+    assert weaker.high is not None
+    assert weaker.value < stronger.value < weaker.high
+
+
+def test_an_attack_without_bounds_that_chance_withstands_is_not_told() -> None:
+    # Its answers alternate, and more than half of the labels agree.
+    images = torch.tensor([[i / 1e4, 0.5] for i in range(100)]).reshape(100, 1, 1, 2)
+    labels = Coin()(images).argmax(1)
+    labels[:45] = 1 - labels[:45]
+    part = Adversarial(eps=(1.0,), steps=(10,), random_start=False)  # that is: without bounds
+    found = measured(Coin(), TensorDataset(images, labels), part)["pgd10-255"]
+    assert found.low is not None
+    assert labels.bincount().max() <= 52  # what one answer to all gets right
+    assert found.low < 0.52 < found.value == 0.55
+
+
 def test_a_network_of_one_answer_is_not_suspected() -> None:
     class Constant(TwoSides):
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -152,6 +180,24 @@ def test_a_segmentation_is_attacked_by_its_own_metric() -> None:
     found = measured(model, data, Adversarial(eps=(0.2,), steps=(5,), metric="miou"))
     assert found["clean"].value == 1 > found["pgd5-51"].value
     assert found["clean"].low == 1
+
+
+def test_pixels_without_a_class_are_no_answer_to_all() -> None:
+    class ByPlace(nn.Conv2d):
+        """Answers by the place of a pixel, whatever the picture: one pixel of ten is wrong."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            scores = torch.zeros(2, 10, 10)
+            scores[1, :6] = 1
+            return scores + 0 * super().forward(inputs)
+
+    targets = torch.full((4, 10, 10), 255)
+    targets[:, :, 0] = (torch.arange(10) < 5).long()
+    data = TensorDataset(torch.full((4, 1, 10, 10), 0.5), targets)
+    part = Adversarial(eps=(0.1,), steps=(1,), metric="miou")
+    with pytest.warns(UserWarning, match=r"masked: 81\.7 % of 4 pictures withstand"):
+        found = measured(ByPlace(1, 2, 1), data, part)
+    assert found["clean"].value == pytest.approx((5 / 6 + 4 / 5) / 2)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,6 +81,8 @@ def test_figures_are_those_of_its_certificates() -> None:
     right = [c.prediction == y for c, y in zip(made, labels.tolist(), strict=True)]
     radii = [c.radius * ok for c, ok in zip(made, right, strict=True)]
     assert found["acr"].value == pytest.approx(sum(radii) / 40)
+    ends = ticketkit.bootstrap(lambda drawn: np.array(radii)[drawn].mean(), 40, seed=3)
+    assert (found["acr"].low, found["acr"].high) == ends
     assert found["accuracy"].value == sum(right) / 40
     assert found["certified-0.2"].value == sum(r >= 0.2 for r in radii) / 40
     abstained = sum(c.prediction is ticketkit.ABSTAIN for c in made)

@@ -54,6 +54,15 @@ def test_it_is_torchmetrics_and_scikit_learns_whatever_the_batches(
     assert (found.low is None) == (found.high is None) == (count == 1)
 
 
+def test_a_picture_may_have_any_number_of_pixels_of_a_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(1, 2, 32, 32, generator=generator)
+    targets = torch.randint(2, (1, 32, 32), generator=generator)
+    theirs = MulticlassJaccardIndex(2)
+    theirs.update(outputs, targets)
+    assert measured(outputs, targets).value == pytest.approx(theirs.compute().item(), abs=1e-6)
+
+
 def test_it_is_one_confusion_matrix_and_no_mean_over_pictures() -> None:
     # Class 0: 3 of 4 right, none wrong elsewhere; class 1: the other way round; class 2: nowhere.
     targets = torch.tensor([[[0, 0]], [[0, 0]], [[1, 1]]])

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -17,6 +19,7 @@ from torch.utils.data import TensorDataset
 from torchmetrics.functional.classification import binary_auroc
 
 import ticketkit
+from tests.plugins.tasks.real_files import cifar10
 from ticketkit.testing import EvaluatorLaws
 from ticketkit_plugins.evaluators.ood import OutOfDistribution, _area, _Scores
 
@@ -124,6 +127,28 @@ def test_other_tasks_are_brought_to_the_shape_of_the_pictures(shape: Any) -> Non
     found = measured(Checking(), bright(shape=shape), "digits", "noise")
     assert list(found) == ["digits.msp", "digits.energy", "noise.msp", "noise.energy"]
     assert found["digits.msp"].n > 300
+
+
+def test_large_colour_pictures_become_small_grey_ones_as_in_pillow(tmp_path: Path) -> None:
+    """Antialiased, and the mean of the colours."""
+
+    class Seeing(Sure):
+        seen: tuple[torch.Tensor, ...] = ()
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            self.seen += (inputs,)
+            return super().forward(inputs)
+
+    cifar10(tmp_path)
+    model = Seeing()
+    measured(model, bright(5, shape=(1, 20, 12)), "cifar10", root=tmp_path)
+    test = ticketkit.data_of(ticketkit.resolve("task", "cifar10"), tmp_path).test  # type: ignore[arg-type]
+    seen = torch.cat(model.seen)[5:, 0]
+    assert len(seen) == len(test)  # type: ignore[arg-type]
+    for found, (picture, _) in zip(seen, test, strict=True):  # type: ignore[call-overload]
+        grey = Image.fromarray(picture.numpy().mean(0, dtype=np.float32) / 255)
+        expected = np.asarray(grey.resize((12, 20), Image.Resampling.BILINEAR))
+        assert found.numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def test_neither_batches_nor_the_order_change_it_and_the_seed_decides() -> None:
