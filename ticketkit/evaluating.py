@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -14,9 +15,8 @@ from ticketkit.experiments import OnTask, data_for
 from ticketkit.options import resolve
 from ticketkit.outcomes import RESULT, opened
 from ticketkit.parts import Task
-from ticketkit.places import cache_folder
 from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
-from ticketkit.subject import subject_of
+from ticketkit.subject import of_the_test, subject_of
 from ticketkit.ticket import load_ticket
 from ticketkit.versions import code_of, versions_of
 
@@ -50,7 +50,8 @@ class Evaluation(OnTask):
         if self.batch < 1:
             raise UsageError(f"batch is a number of pictures from 1 on, found {self.batch}")
         inputs = [each for each in (self.checkpoint, self.ticket) if each]
-        self.files.check(inputs, force=self.force or self.resume)
+        # Where a run may be gone on with, what is there may be its own.
+        self.files.check(inputs, force=self.force or self.resume or self.run is None)
 
     @property
     def files(self) -> ResultFiles:
@@ -119,24 +120,34 @@ class _Evaluation:
     def in_run(self) -> Evaluated:
         """The result of all evaluators, of whom each is a stage of the run."""
         from ticketkit.distributed import world
+        from ticketkit.runs import default_run
 
         if world().size > 1:
             raise UsageError("evaluate runs in one process: start it without torchrun")
         asked = self._request
         asked = replace(asked, resume=asked.resume or asked.run is None)
+        if not (asked.run or default_run("evaluate", self._recipe)).exists():
+            asked.files.check_others(None, force=asked.force)
         with opened(asked, "evaluate", self._recipe, self._device, world()) as run:
             assert run is not None
             stage = run.newest(RESULT)
             done = None if stage is None else read_result(stage.path / DOCUMENT)
             self._request.files.check_others(done, force=self._request.force)
             if done:
-                told = {**done, "notes": list(dict.fromkeys([*done["notes"], *run.notes]))}
-                return Evaluated(told, run.path, before=True)
+                notes = list(dict.fromkeys([*done["notes"], *run.notes]))
+                # The same weights may have had another name.
+                done = {**done, "checkpoint": self._file, "notes": notes}
+                return Evaluated(done, run.path, before=True)
             document = self._document(run)
             with run.stage(RESULT) as folder:
                 return Evaluated(write_result(folder, document), run.path, before=False)
 
     @property
+    def _file(self) -> dict[str, str]:
+        identity = self._subject.identity
+        return {"file": self._request.checkpoint.name, "sha256": identity["checkpoint"]}
+
+    @cached_property
     def _recipe(self) -> dict[str, Any]:
         """What decides the figures: another batch decides nothing."""
         from ticketkit.environment import environment
@@ -147,12 +158,18 @@ class _Evaluation:
             **self._subject.identity,
             "evaluators": list(self._parts),
             "seed": self._request.seed,
-            # In which evaluators may find other data.
-            "data_folder": str((self._request.data or cache_folder() or Path()).resolve()),
+            "other_data": self._other_data(),
             "versions": versions_of(self._task, *parts),
             "code": code_of(self._task, *parts),
             "environment": environment(self._device),
         }
+
+    def _other_data(self) -> dict[str, Any]:
+        """What tells apart the test sets of other tasks, which evaluators look at too."""
+        specs = {spec for part in self._parts.values() for spec in part.other_tasks}
+        tasks = {spec: cast("Task", resolve("task", spec)) for spec in sorted(specs)}
+        data = {spec: data_for(self._request, task) for spec, task in tasks.items()}
+        return {spec: of_the_test(found) for spec, found in data.items()}
 
     def _document(self, run: Run) -> dict[str, Any]:
         from ticketkit.environment import environment
@@ -167,7 +184,7 @@ class _Evaluation:
             **told,
             "seed": asked.seed,
             "batch": asked.batch,
-            "checkpoint": {"file": asked.checkpoint.name, "sha256": subject.identity["checkpoint"]},
+            "checkpoint": self._file,
             **subject.origin,
             "results": {spec: found[spec]["figures"] for spec in self._parts},
             "environment": environment(self._device),

@@ -40,10 +40,12 @@ def _figure(estimate: Mapping[str, Any]) -> tuple[str, str, float]:
     """Unit, which is better, and the value."""
     value = field(estimate, "value", int, float)
     if not -_LARGEST < value < _LARGEST:
-        raise ValueError(f"expected a finite number, found {value}")
+        raise ValueError(f"expected a finite number, found {printable(str(value), 40)}")
     unit, better = field(estimate, "unit", str), field(estimate, "better", str)
     if unit == "share" and not 0 <= value <= 1:
         raise ValueError(f"expected a share, from 0 to 1, found {value:g}")
     if better not in ("higher", "lower"):
         raise ValueError(f"better: expected higher or lower, found {printable(better)!r}")
+    if field(estimate, "n", int) < 1:
+        raise ValueError(f"n: expected a count of 1 or more, found {estimate['n']}")
     return unit, better, float(value)

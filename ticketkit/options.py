@@ -117,6 +117,9 @@ def _values(maker: object, text: str, spec: str) -> dict[str, Any]:
 
 
 def _made(maker: Callable[..., Any], values: Mapping[str, Any], spec: str) -> Any:
+    needed = [name for name, field in _fields(maker).items() if _is_needed(field)]
+    if missing := [f"{name}=..." for name in needed if name not in values]:
+        raise UsageError(f"{spec!r} needs an option {', '.join(missing)}")
     try:
         return maker(**values)
     except UsageError:
@@ -152,6 +155,10 @@ def _fields(part: object) -> dict[str, dataclasses.Field[Any]]:
     if not dataclasses.is_dataclass(part):
         return {}
     return {field.name: field for field in dataclasses.fields(part) if field.init}
+
+
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _hints(part: object) -> dict[str, Any]:

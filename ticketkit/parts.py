@@ -353,6 +353,12 @@ class Evaluator(Part):
     ...         return MeanOfHighest()
     """
 
+    @property
+    def other_tasks(self) -> tuple[str, ...]:
+        """Optional: specs of the tasks whose test pictures it looks at too. A run of `evaluate` is
+        not gone on with once they are others."""
+        return ()
+
     def start(self) -> Accumulator:
         """Optional: a new accumulator, for what the outputs alone tell. Those of all evaluators
         share one pass over the data."""

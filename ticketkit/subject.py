@@ -14,6 +14,7 @@ from ticketkit.describe import (
     ticket_origin,
     without_normalisation,
 )
+from ticketkit.errors import WeightsError, printable
 from ticketkit.experiments import of_the_data, ready
 from ticketkit.imagefiles import ImageFiles
 from ticketkit.options import spec_of
@@ -69,6 +70,7 @@ def subject_of(
     opened = network_for(checkpoint, arch, data.classes, data.shape[0], segmentation=segmentation)
     model, digest = ready(opened.model, device), checkpoint.digest()
     test, crop = _cropped(data.test, fit, segmentation=segmentation)
+    _check_weights(model, printable(str(checkpoint.path)))
     origin = origin_document(told)
     notes = [*_on_training(checkpoint, spec_of(task))]
     if ticket:
@@ -85,9 +87,18 @@ def subject_of(
         "origin": origin,
         "masked": ticket is not None,
         "crop": crop,
-        "data": _told_apart(data),
+        "data": {**of_the_data(data), "test": of_the_test(data)},
     }
     return Subject(model, test, identity, origin, notes)
+
+
+def _check_weights(model: torch.nn.Module, where: str) -> None:
+    """Refuse weights that are not finite, by the layer's name: nothing they answer is."""
+    for name, weight in model.named_parameters():
+        if bad := int((~weight.isfinite()).sum()):
+            raise WeightsError(
+                f"{where}: {name}: {bad:,} of {weight.numel():,} weights are NaN or infinite"
+            )
 
 
 def _cropped(test: Dataset, fit: str | None, *, segmentation: bool) -> tuple[Dataset, int | None]:
@@ -100,12 +111,10 @@ def _cropped(test: Dataset, fit: str | None, *, segmentation: bool) -> tuple[Dat
     return as_evaluated(test, schedule), schedule.size if schedule.augment == "crop" else None
 
 
-def _told_apart(data: Data) -> dict[str, Any]:
-    """How much data there is, and its digest: of a test set that has none, of what it yields."""
-    told = of_the_data(data)
-    if told["test"]["sha256"] is None:
-        told["test"]["sha256"] = _digest_of_samples(data.test)
-    return told
+def of_the_test(data: Data) -> dict[str, Any]:
+    """What a recipe says of test pictures: their count and digest, if need be of all samples."""
+    told: dict[str, Any] = of_the_data(data)["test"]
+    return {**told, "sha256": told["sha256"] or _digest_of_samples(data.test)}
 
 
 def _digest_of_samples(data: Dataset) -> str:

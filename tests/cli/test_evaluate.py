@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import ticketkit
 from tests.cli.conftest import Cli, Result
@@ -207,6 +208,7 @@ def test_a_finished_run_says_the_same_and_a_damaged_figure_is_measured_again(
         (("--task", "gliphs"), 2, "unknown task 'gliphs'"),
         (("-e", "acuracy"), 2, "unknown evaluator 'acuracy'"),
         (("-e", "accuracy:bins=3"), 2, "no option 'bins'"),
+        (("-e", "ood:against=folder"), 2, "'folder' needs an option path=..."),
         (("--batch", "0"), 2, "batch is a number of pictures from 1 on, found 0"),
         (("--seed", "-1"), 2, "seed is a whole number from 0"),
         (("-o", "worth.txt"), 2, "end its name in .json, found 'worth.txt'"),
@@ -339,7 +341,6 @@ class Task(ticketkit.Task):
     [
         ("ADDED", "1"),
         ("FILL", "0.75"),
-        ("--data", "elsewhere"),
         ("--seed", "1"),
         ("--ticket", "t.safetensors"),
         ("-e", "accuracy"),
@@ -368,6 +369,51 @@ def test_whatever_may_change_a_figure_is_measured_anew(
     options, texts = (change, {}) if name.startswith("-") else ((), {name: value})
     assert before not in measured(*options, **texts)
     assert len(names(folder / "runs")) == 2
+
+
+def test_what_other_tasks_hold_counts_too(
+    evaluate: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "mine.py").write_text(MINE)
+    sys.modules.pop("mine", None)
+    for fill, again in (("0.5", False), ("0.5", True), ("0.75", False)):
+        (folder / "fill").write_text(fill)
+        done = evaluate(of=("ood:against=mine:Task",))
+        assert ("which had measured this before" in done.out) == again, done.err
+
+
+def test_the_same_weights_in_another_file_have_its_name(
+    evaluate: Cli, cli: Cli, folder: Path
+) -> None:
+    first = evaluate("--json").document
+    shutil.copy(folder / "m.safetensors", folder / "n.safetensors")
+    again = cli("evaluate", "n.safetensors", "-e", "accuracy", "-e", ATTACK, "--json").document
+    assert len(names(folder / "runs")) == 1
+    assert again["checkpoint"] == {**first["checkpoint"], "file": "n.safetensors"}
+
+
+def test_weights_that_are_not_finite_are_told_by_their_layer(evaluate: Cli, folder: Path) -> None:
+    # Fault row 22
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    weights["fc.bias"][3] = torch.nan
+    with reserve(folder / "n.safetensors") as output:
+        save_checkpoint(output, weights, told)
+    (folder / "n.safetensors").rename(folder / "m.safetensors")
+    told = "error: m.safetensors: fc.bias: 1 of 62 weights are NaN or infinite\n"
+    assert evaluate() == Result(3, "", told)
+
+
+def test_the_same_command_line_again_has_the_same_outputs(evaluate: Cli, folder: Path) -> None:
+    assert evaluate("-o", "worth.json").status == 0
+    table = (folder / "worth.csv").read_text()
+    assert evaluate("-o", "worth.json").status == 0
+    (folder / "worth.csv").write_text("mine")
+    assert "already there: worth.csv" in evaluate("-o", "worth.json").err
+    assert evaluate("-o", "worth.json", "--force").status == 0
+    assert (folder / "worth.csv").read_text() == table
 
 
 def test_a_run_of_another_version_of_an_evaluator_is_refused(

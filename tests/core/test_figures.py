@@ -32,6 +32,7 @@ def test_a_figure_is_known_by_its_evaluator_name_unit_and_direction() -> None:
         ({"value": True}, "found True"),
         ({"better": "bigger"}, "better: expected higher or lower, found 'bigger'"),
         ({"unit": None}, "unit: expected text, found None"),
+        ({"n": -1}, "n: expected a count of 1 or more, found -1"),
     ],
 )
 def test_what_is_no_figure_is_told(changed: dict[str, Any], told: str) -> None:

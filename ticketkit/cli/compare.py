@@ -101,7 +101,7 @@ def _cells(row: Mapping[str, Any], share: bool) -> tuple[str, ...]:
         if share:
             return f"{100 * value:{sign}.2f}"
         # Weights and bytes are counted in thousands and more.
-        return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.4g}"
+        return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
 
     ends = [shown(end, "+") for end in (row["low"], row["high"]) if end is not None]
     means = shown(row["a"]), shown(row["b"]), shown(row["difference"], "+")

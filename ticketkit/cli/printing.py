@@ -112,13 +112,9 @@ def _interval(estimate: Mapping[str, Any]) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.2f} %"
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:,.4g}"
-        if abs(value) < 1e4
-        else f"{value:,.0f}"
-    )
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
 
 
 def matched(parameters: Mapping[str, int]) -> None:

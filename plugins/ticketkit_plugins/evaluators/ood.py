@@ -42,9 +42,12 @@ class OutOfDistribution(ticketkit.Evaluator):
             raise ticketkit.UsageError(
                 f"ood: against names one set or more, each once, such as svhn+noise; found {found}"
             )
-        for name in self.against:
-            if name != _NOISE:
-                ticketkit.resolve("task", name)
+        for name in self.other_tasks:
+            ticketkit.resolve("task", name)
+
+    @property
+    def other_tasks(self) -> tuple[str, ...]:
+        return tuple(name for name in self.against if name != _NOISE)
 
     def start(self) -> ticketkit.Accumulator:
         return _Scores()
