@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -171,16 +170,4 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        _check_estimate(name, estimate, method)
     return dict(found)
-
-
-def _check_estimate(name: str, estimate: Estimate, method: str) -> None:
-    """Refuse what no result file can hold: tensors, NumPy's float32, what is not finite."""
-    for part in ("value", "low", "high"):
-        number = getattr(estimate, part)
-        finite = isinstance(number, int | float) and math.isfinite(number)
-        if not finite and (number is not None or part == "value"):
-            raise ValueError(f"{method} returned the {part} {number!r} of {name}, no finite float")
-    if type(estimate.n) is not int or estimate.n < 1:
-        raise ValueError(f"{method} returned n={estimate.n!r} of {name}, where samples are counted")
