@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from ticketkit.imagefiles import ImageFiles
     from ticketkit.imagefolders import class_folders, image_folders, split_classes
     from ticketkit.imagemaps import ImageMaps
-    from ticketkit.inference import outputs_of
+    from ticketkit.inference import outputs_of, placed
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
     from ticketkit.mask import Mask
@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
+    from ticketkit.stacking import pixels
     from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
@@ -193,6 +194,8 @@ _HOMES = {
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
+    "pixels": "stacking",
+    "placed": "inference",
     "read_lines": "datafiles",
     "read_mat": "datafiles",
     "reader_of": "scoring",
@@ -304,6 +307,8 @@ __all__ = [
     "normalised",
     "open_checkpoint",
     "outputs_of",
+    "pixels",
+    "placed",
     "read_lines",
     "read_mat",
     "reader_of",

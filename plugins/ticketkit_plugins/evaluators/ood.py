@@ -139,7 +139,7 @@ def _reshaped(batches: Any, shape: tuple[int, ...]) -> Batches:
 
     channels, *size = shape
     for inputs, targets in batches:
-        pictures = inputs.float() / (1 if inputs.is_floating_point() else 255)
+        pictures = ticketkit.pixels(inputs).float()
         if pictures.shape[1] != channels:
             pictures = pictures.mean(1, keepdim=True).repeat(1, channels, 1, 1)
         if list(pictures.shape[2:]) != size:
