@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ticketkit.extras import import_extra
     from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
-    from ticketkit.guards import check_finite, check_predictions
+    from ticketkit.guards import check_dimensions, check_finite, check_predictions
     from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ticketkit.inference import outputs_of, placed
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
+    from ticketkit.losses import IGNORED
     from ticketkit.mask import Mask
     from ticketkit.normalising import normalised
     from ticketkit.options import resolve, spec_of
@@ -119,6 +120,7 @@ _HOMES = {
     "FinishedRound": "parts",
     "Fitted": "loop",
     "Hold": "holding",
+    "IGNORED": "losses",
     "ImageFiles": "imagefiles",
     "ImageMaps": "imagemaps",
     "InputError": "errors",
@@ -164,6 +166,7 @@ _HOMES = {
     "catalogue": "registry",
     "check_classes": "datafiles",
     "check_corruption": "corruptions",
+    "check_dimensions": "guards",
     "check_finite": "guards",
     "check_pixels": "attacks",
     "check_predictions": "guards",
@@ -214,6 +217,7 @@ _HOMES = {
 __all__ = [
     "ABSTAIN",
     "CORRUPTIONS",
+    "IGNORED",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
@@ -277,6 +281,7 @@ __all__ = [
     "catalogue",
     "check_classes",
     "check_corruption",
+    "check_dimensions",
     "check_finite",
     "check_pixels",
     "check_predictions",

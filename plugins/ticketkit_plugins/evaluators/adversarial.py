@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Dataset = torch.utils.data.Dataset[Any]
 
 _CHECKED = 100  # of the pictures are attacked without bounds
-_IGNORED = 255  # pixels without a class
 _WITHSTOOD = 0.05  # of them are right then, or as many as one answer to all would be
 
 
@@ -171,7 +170,7 @@ def _commonest(data: Dataset) -> float:
     for _, targets in ticketkit.batches_of(data, _CHECKED):
         counts.update(targets.flatten().tolist())
         if targets.dim() > 1:
-            del counts[_IGNORED]
+            del counts[ticketkit.IGNORED]
     return max(counts.values(), default=0) / max(1, counts.total())
 
 

@@ -63,9 +63,7 @@ class AutoAttack(ticketkit.Evaluator):
                 right += self._withstand(library, twin, inputs, targets, context.seed)
                 n += len(inputs)
                 advance(len(inputs))
-        low, high = ticketkit.wilson(right, n)
-        left = ticketkit.Estimate(right / n, n, low, high, unit="share")
-        return {f"autoattack-{radius}": left, "clean": clean}
+        return {f"autoattack-{radius}": ticketkit.Estimate.share(right, n), "clean": clean}
 
     def _withstand(
         self, library: Any, model: torch.nn.Module, inputs: Any, targets: Any, seed: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ticketkit
 
@@ -62,11 +62,11 @@ class Certified(ticketkit.Evaluator):
         radii = [made.radius if ok else 0.0 for (made, _), ok in zip(found, right, strict=True)]
         figures = {"acr": _mean(radii, context.seed)}
         for radius in self.radii:
-            reached = [ok and r >= radius for ok, r in zip(right, radii, strict=True)]
-            figures[f"certified-{radius:g}"] = _share(reached)
-        figures["accuracy"] = _share(right)
-        abstained = [made.prediction is ticketkit.ABSTAIN for made, _ in found]
-        figures["abstained"] = _share(abstained, better="lower")
+            reached = sum(ok and r >= radius for ok, r in zip(right, radii, strict=True))
+            figures[f"certified-{radius:g}"] = ticketkit.Estimate.share(reached, len(found))
+        figures["accuracy"] = ticketkit.Estimate.share(sum(right), len(found))
+        abstained = sum(made.prediction is ticketkit.ABSTAIN for made, _ in found)
+        figures["abstained"] = ticketkit.Estimate.share(abstained, len(found), better="lower")
         return figures
 
     def _certified(
@@ -86,10 +86,7 @@ def _check(model: torch.nn.Module, sample: Dataset, batch: int) -> None:
     """Refuse labels and outputs without meaning before the work, which may take hours."""
     first = 0
     for outputs, targets in ticketkit.outputs_of(model, sample, batch):
-        if outputs.dim() != 2:
-            raise ticketkit.EvaluationError(
-                f"certified takes outputs (batch, classes), found {tuple(outputs.shape)}"
-            )
+        ticketkit.check_dimensions(outputs, 2, "certified")
         ticketkit.check_predictions(outputs, targets, first=first)
         first += len(outputs)
 
@@ -102,12 +99,6 @@ def _mean(radii: list[float], seed: int) -> ticketkit.Estimate:
     if len(set(radii)) > 1:  # or all samples of them are the same, which is no certainty
         low, high = ticketkit.bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
     return ticketkit.Estimate(float(values.mean()), len(values), low, high, unit="l2")
-
-
-def _share(those: list[bool], better: Literal["higher", "lower"] = "higher") -> ticketkit.Estimate:
-    low, high = ticketkit.wilson(sum(those), len(those))
-    value = sum(those) / len(those)
-    return ticketkit.Estimate(value, len(those), low, high, unit="share", better=better)
 
 
 @ticketkit.hookimpl
