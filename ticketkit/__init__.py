@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
-    from ticketkit.evaluation import evaluate, figure_of, metric_of
+    from ticketkit.evaluation import evaluate, figure_of, measured_by, metric_of
     from ticketkit.extras import import_extra
     from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
@@ -192,6 +192,7 @@ _HOMES = {
     "load_ticket": "ticket",
     "located": "places",
     "mean_interval": "statistics",
+    "measured_by": "evaluation",
     "median_interval": "statistics",
     "metric_of": "evaluation",
     "normalised": "normalising",
@@ -307,6 +308,7 @@ __all__ = [
     "load_ticket",
     "located",
     "mean_interval",
+    "measured_by",
     "median_interval",
     "metric_of",
     "normalised",

@@ -62,7 +62,7 @@ class Adversarial(ticketkit.Evaluator):
             raise ticketkit.UsageError("adversarial needs an eps and a number of steps, or more")
         if len(self._threats()) < len(self.eps) * len(self.steps):
             raise ticketkit.UsageError("adversarial: two attacks are one, or have one name")
-        ticketkit.metric_of(self.metric.partition(".")[0])
+        ticketkit.metric_of(self.metric)
 
     def evaluate(
         self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
@@ -136,18 +136,10 @@ class Adversarial(ticketkit.Evaluator):
         data: Dataset,
         context: ticketkit.EvaluationContext,
     ) -> ticketkit.Estimate:
+        attacked = ticketkit.attacked(model, data, threat, context.seed)
+        outputs = ticketkit.outputs_of(model, attacked, context.batch)
         with context.progress(what, len(data)) as advance:  # type: ignore[arg-type]
-
-            def batches() -> Iterator[tuple[Any, Any]]:
-                for inputs, targets in ticketkit.attacked(model, data, threat, context.seed):
-                    yield inputs, targets
-                    advance(len(inputs))
-
-            return self._measured(model, batches())
-
-    def _measured(self, model: torch.nn.Module, data: Any) -> ticketkit.Estimate:
-        results = ticketkit.evaluate(model, data, [self.metric.partition(".")[0]])
-        return ticketkit.figure_of(results, self.metric)
+            return ticketkit.measured_by(self.metric, outputs, advance)
 
     def _rises(self, found: ticketkit.Figures) -> Iterator[str]:
         """Where a stronger attack does less harm than a weaker one, by more than chance would."""
