@@ -125,8 +125,10 @@ class Smoothed:
         copies = _Copies(picture, self.sigma, generator)
         pace = self._pace(picture)
         while n:
-            # No batch of one is left over: networks compute it otherwise, to other last bits.
-            count = n if n <= pace.size + 1 else pace.size
+            count = min(n, pace.size)
+            if n - count == 1 and count > 2:
+                # No batch of one is left over: networks compute it otherwise, to other last bits.
+                count -= 1
             start = time.perf_counter()
             yield self._answers(copies.take(count), index)
             pace.took(count, time.perf_counter() - start)

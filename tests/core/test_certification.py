@@ -155,11 +155,25 @@ def test_batches_of_large_pictures_are_small() -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten())
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     Smoothed(model, SIGMA).predict(torch.full((1, 2048, 1024), 0.5), n=5)
-    assert sizes == [2, 3]  # no one is left over
+    assert sizes == [2, 2, 1]
     sizes.clear()
     Smoothed(model, SIGMA, batch=64).predict(MIDDLE, n=2000)
     assert sizes[:3] == [4, 4, 8]
-    assert 8 <= max(sizes) <= 65
+    assert 8 <= max(sizes) <= 64
+
+
+@given(st.integers(1, 9), st.integers(1, 40))
+@LAW
+def test_no_pass_is_larger_than_a_batch_and_none_has_one_sample_unless_it_must(
+    batch: int, n: int
+) -> None:
+    sizes: list[int] = []
+    model = Plane(0.1)
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    Smoothed(model, SIGMA, batch=batch).predict(MIDDLE, n=n)
+    assert sum(sizes) == n
+    assert max(sizes) <= batch
+    assert 1 not in sizes or batch <= 2 or n == 1
 
 
 def test_the_noise_is_normal_of_deviation_sigma_and_is_not_clipped() -> None:
