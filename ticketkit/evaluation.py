@@ -96,10 +96,9 @@ def named(evaluators: Iterable[str | Evaluator]) -> Iterator[tuple[str, Evaluato
 def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
     """The figure of a `metric`, as tasks name it, among the results of evaluators by their specs.
 
-    It names the evaluator, or its whole spec, for the first of its figures, or one of these:
-    `"accuracy.per_class"`.
-
-    A `UsageError` where no evaluator, or none of its figures, has that name.
+    It is an evaluator's name, or its whole spec, for the first of its figures, or names one:
+    `"accuracy.per_class"`. A `UsageError` where no evaluator, or none of its figures, has that
+    name.
     """
     part, _, name = metric.partition(".")
     for spec, figures in results.items():
