@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ticketkit.bits import PackedBits
     from ticketkit.budgets import Budget
     from ticketkit.caching import cached_splits
-    from ticketkit.certificates import ABSTAIN, Certificate, check_smoothing
+    from ticketkit.certificates import ABSTAIN, Certificate, certified_radius, check_smoothing
     from ticketkit.certification import Smoothed
     from ticketkit.checkpoint import Checkpoint, open_checkpoint
     from ticketkit.choices import Parts
@@ -48,20 +48,21 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from ticketkit.estimates import Accumulator, Estimate, EvaluationContext, Figures
-    from ticketkit.evaluation import evaluate, figure_of, metric_of
+    from ticketkit.evaluation import evaluate, figure_of, measured_by, metric_of
     from ticketkit.extras import import_extra
     from ticketkit.frechet import frechet_distance
     from ticketkit.glyphs import draw_glyphs
-    from ticketkit.guards import check_finite, check_predictions
+    from ticketkit.guards import check_dimensions, check_finite, check_predictions
     from ticketkit.heads import replace_head
     from ticketkit.holding import Hold
     from ticketkit.hookspecs import hookimpl
     from ticketkit.imagefiles import ImageFiles
     from ticketkit.imagefolders import class_folders, image_folders, split_classes
     from ticketkit.imagemaps import ImageMaps
-    from ticketkit.inference import outputs_of
+    from ticketkit.inference import outputs_of, placed
     from ticketkit.layer import Layer
     from ticketkit.loop import Fitted
+    from ticketkit.losses import IGNORED
     from ticketkit.mask import Mask
     from ticketkit.normalising import normalised
     from ticketkit.options import resolve, spec_of
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from ticketkit.registry import catalogue
     from ticketkit.schedules import Schedule
     from ticketkit.scoring import reader_of
+    from ticketkit.stacking import pixels
     from ticketkit.statistics import auc_interval, bootstrap, mean_interval, median_interval, wilson
     from ticketkit.threats import ThreatModel
     from ticketkit.ticket import Provenance, Ticket, load_ticket
@@ -118,6 +120,7 @@ _HOMES = {
     "FinishedRound": "parts",
     "Fitted": "loop",
     "Hold": "holding",
+    "IGNORED": "losses",
     "ImageFiles": "imagefiles",
     "ImageMaps": "imagemaps",
     "InputError": "errors",
@@ -161,8 +164,10 @@ _HOMES = {
     "bootstrap": "statistics",
     "cached_splits": "caching",
     "catalogue": "registry",
+    "certified_radius": "certificates",
     "check_classes": "datafiles",
     "check_corruption": "corruptions",
+    "check_dimensions": "guards",
     "check_finite": "guards",
     "check_pixels": "attacks",
     "check_predictions": "guards",
@@ -188,11 +193,14 @@ _HOMES = {
     "load_ticket": "ticket",
     "located": "places",
     "mean_interval": "statistics",
+    "measured_by": "evaluation",
     "median_interval": "statistics",
     "metric_of": "evaluation",
     "normalised": "normalising",
     "open_checkpoint": "checkpoint",
     "outputs_of": "inference",
+    "pixels": "stacking",
+    "placed": "inference",
     "read_lines": "datafiles",
     "read_mat": "datafiles",
     "reader_of": "scoring",
@@ -211,6 +219,7 @@ _HOMES = {
 __all__ = [
     "ABSTAIN",
     "CORRUPTIONS",
+    "IGNORED",
     "PHOTOGRAPHS",
     "Accumulator",
     "Allocation",
@@ -272,8 +281,10 @@ __all__ = [
     "bootstrap",
     "cached_splits",
     "catalogue",
+    "certified_radius",
     "check_classes",
     "check_corruption",
+    "check_dimensions",
     "check_finite",
     "check_pixels",
     "check_predictions",
@@ -299,11 +310,14 @@ __all__ = [
     "load_ticket",
     "located",
     "mean_interval",
+    "measured_by",
     "median_interval",
     "metric_of",
     "normalised",
     "open_checkpoint",
     "outputs_of",
+    "pixels",
+    "placed",
     "read_lines",
     "read_mat",
     "reader_of",

@@ -68,6 +68,9 @@ def check_smoothing(
     *, sigma: float, alpha: float = 0.001, radius: float = 0.0, **counts: int
 ) -> None:
     """Raise a `UsageError` for a deviation, a probability, a radius or counts without meaning."""
+    for name, value in {"sigma": sigma, "alpha": alpha, "radius": radius}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"{name} is a number, found {value!r}")
     if not 0 < sigma < math.inf:
         raise UsageError(f"sigma is a finite number above 0, found {sigma!r}")
     if not 0 < alpha < 1:

@@ -125,8 +125,10 @@ class Smoothed:
         copies = _Copies(picture, self.sigma, generator)
         pace = self._pace(picture)
         while n:
-            # No batch of one is left over: networks compute it otherwise, to other last bits.
-            count = n if n <= pace.size + 1 else pace.size
+            count = min(n, pace.size)
+            if n - count == 1 and count > 2:
+                # No batch of one is left over: networks compute it otherwise, to other last bits.
+                count -= 1
             start = time.perf_counter()
             yield self._answers(copies.take(count), index)
             pace.took(count, time.perf_counter() - start)
@@ -134,8 +136,12 @@ class Smoothed:
 
     def _placed(self, picture: torch.Tensor) -> torch.Tensor:
         """A picture in float32 on the network's device, if it is one."""
-        if not isinstance(picture, torch.Tensor) or not picture.numel():
-            raise InputError("a picture is a tensor of pixels, (channels, height, width)")
+        shape = list(getattr(picture, "shape", ()))
+        if not isinstance(picture, torch.Tensor) or picture.dim() != 3 or not picture.numel():
+            found = f"shape {shape}" if shape else type(picture).__name__
+            raise InputError(
+                f"a picture is a tensor of pixels, (channels, height, width), found {found}"
+            )
         picture = pixels(picture.detach())
         check_pixels(picture[None])
         tensors = itertools.chain(self.model.parameters(), self.model.buffers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One number that was measured, and how sure it is."""
+    """One number that was measured, and how sure it is.
+
+    Numbers are Python's, and finite, as result files hold them: a TypeError for others, such as a
+    tensor, and a ValueError for those without a meaning, such as a share of 93.
+    """
 
     value: float
     n: int
@@ -29,6 +34,38 @@ class Estimate:
     """`"share"`, of 1, which is shown as a percentage; another unit, such as `"ms"`; or none."""
     better: Literal["higher", "lower"] = "higher"
     """Which of two such numbers is the better one."""
+
+    def __post_init__(self) -> None:
+        if type(self.n) is not int or self.n < 1:
+            raise ValueError(f"n is a whole number from 1 on, found {self.n!r}")
+        if not isinstance(self.unit, str):
+            raise TypeError(f"unit is a text, such as 'share', found {self.unit!r}")
+        if self.better not in ("higher", "lower"):
+            raise ValueError(f"better is 'higher' or 'lower', found {self.better!r}")
+        for name in ("value", "low", "high"):
+            number = getattr(self, name)
+            if number is not None or name == "value":
+                self._check(name, number)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low is at most high, found {self.low} and {self.high}")
+
+    def _check(self, name: str, number: object) -> None:
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise TypeError(f"{name} is a number of Python's, found {number!r}")
+        if not math.isfinite(number):
+            raise ValueError(f"{name} is a finite number, found {number!r}")
+        if self.unit == "share" and not 0 <= number <= 1:
+            raise ValueError(f"{name} of a share is from 0 to 1, found {number!r}")
+
+    @classmethod
+    def share(
+        cls, successes: int, n: int, better: Literal["higher", "lower"] = "higher"
+    ) -> Estimate:
+        """The share of `successes` among `n`, with Wilson's interval: see `ticketkit.wilson`."""
+        from ticketkit.statistics import wilson
+
+        low, high = wilson(successes, n)
+        return cls(successes / n, n, low, high, "share", better)
 
 
 Figures = Mapping[str, Estimate]

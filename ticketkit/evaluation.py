@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from ticketkit.guards import check_finite
 from ticketkit.inference import as_found, evaluated, outputs_of
 from ticketkit.options import resolve, spec_of
 from ticketkit.parts import Evaluator, brings
-from ticketkit.progress import stage
+from ticketkit.progress import Advance, stage
 from ticketkit.stacking import count_of
 
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ def measured(
         _share(model, data, [(parts[spec], each) for spec, each in started.items()], context.batch)
     for spec, accumulator in started.items():
         if spec not in alone:
-            with blamed(parts[spec]):
-                figures = _checked(accumulator.compute(), "compute")
-            yield spec, figures
+            yield spec, _computed(parts[spec], accumulator)
     for spec in alone:
         told = replace(context, gathered=started.get(spec))
         with blamed(parts[spec]), evaluated(model), as_found(model):
@@ -99,27 +96,43 @@ def named(evaluators: Iterable[str | Evaluator]) -> Iterator[tuple[str, Evaluato
 def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
     """The figure of a `metric`, as tasks name it, among the results of evaluators by their specs.
 
-    A `UsageError` where no evaluator, or none of its figures, has that name.
+    It is an evaluator's name, or its whole spec, for the first of its figures, or names one:
+    `"accuracy.per_class"`. A `UsageError` where no evaluator, or none of its figures, has that
+    name.
     """
     part, _, name = metric.partition(".")
     for spec, figures in results.items():
-        if spec.partition(":")[0] == part and (not name or name in figures):
+        if part in (spec, spec.partition(":")[0]) and (not name or name in figures):
             return figures[name] if name else next(iter(figures.values()))
     every = [f"{spec}.{name}" for spec, figures in results.items() for name in figures]
     raise UsageError(f"no figure {printable(metric)!r} was measured; found {some(every)}")
 
 
-def metric_of(spec: str) -> Evaluator:
-    """The evaluator of a spec, for one that measures by it, on pictures that it changed.
+def metric_of(metric: str) -> Evaluator:
+    """The evaluator of a `metric`, for one that measures by it, on pictures that it changed.
 
     A `UsageError` unless it needs outputs alone.
     """
+    spec = metric.partition(".")[0]
     part = cast("Evaluator", resolve("evaluator", spec))
     if not brings(part, "start") or brings(part, "evaluate"):
         raise UsageError(
             f"metric is an evaluator of outputs alone, such as accuracy, found {printable(spec)!r}"
         )
     return part
+
+
+def measured_by(metric: str, outputs: Batches, advance: Advance = lambda count: None) -> Estimate:
+    """The figure of a `metric`, as tasks name it, of a network's outputs and targets, in batches.
+
+    Such as `outputs_of` makes of pictures that an evaluator changed. `advance` hears how many
+    samples of each batch are done. Outputs and targets are checked, and what the metric does wrong
+    is told, as by `evaluate`; a `UsageError` for a metric as of `metric_of` and `figure_of`.
+    """
+    part = metric_of(metric)
+    accumulator = _start(part)
+    _gather(outputs, [(part, accumulator)], advance)
+    return figure_of({metric.partition(".")[0]: _computed(part, accumulator)}, metric)
 
 
 def _share(
@@ -129,19 +142,30 @@ def _share(
     batch: int,
 ) -> None:
     """One pass over the data, of which each accumulator takes in every batch."""
-    first = 0
     with evaluated(model), stage("evaluating", count_of(data), "pictures") as advance:
-        for outputs, targets in outputs_of(model, data, batch):
-            check_finite(outputs, first)
-            for part, accumulator in started:
-                _update(part, accumulator, outputs, targets)
-            first += len(outputs)
-            advance(len(outputs))
+        _gather(outputs_of(model, data, batch), started, advance)
+
+
+def _gather(
+    outputs: Batches, started: list[tuple[Evaluator, Accumulator]], advance: Advance
+) -> None:
+    first = 0
+    for found, targets in outputs:
+        check_finite(found, first)
+        for part, accumulator in started:
+            _update(part, accumulator, found, targets)
+        first += len(found)
+        advance(len(found))
 
 
 def _start(part: Evaluator) -> Accumulator:
     with blamed(part):
         return part.start()
+
+
+def _computed(part: Evaluator, accumulator: Accumulator) -> Figures:
+    with blamed(part):
+        return _checked(accumulator.compute(), "compute")
 
 
 def _update(
@@ -171,16 +195,4 @@ def _checked(found: object, method: str) -> Figures:
         if not isinstance(name, str) or not isinstance(estimate, Estimate):
             pair = f"{name!r}: {type(estimate).__name__}"
             raise TypeError(f"{method} returned {pair}, where a name and a ticketkit.Estimate go")
-        _check_estimate(name, estimate, method)
     return dict(found)
-
-
-def _check_estimate(name: str, estimate: Estimate, method: str) -> None:
-    """Refuse what no result file can hold: tensors, NumPy's float32, what is not finite."""
-    for part in ("value", "low", "high"):
-        number = getattr(estimate, part)
-        finite = isinstance(number, int | float) and math.isfinite(number)
-        if not finite and (number is not None or part == "value"):
-            raise ValueError(f"{method} returned the {part} {number!r} of {name}, no finite float")
-    if type(estimate.n) is not int or estimate.n < 1:
-        raise ValueError(f"{method} returned n={estimate.n!r} of {name}, where samples are counted")

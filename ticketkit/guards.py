@@ -33,6 +33,16 @@ def check_predictions(
     check_labels(targets, outputs.shape[1], first, ignored)
 
 
+def check_dimensions(outputs: torch.Tensor, dimensions: int, taker: str) -> None:
+    """Raise an EvaluationError that names who takes outputs of so many dimensions, unless it can.
+
+    2 are (batch, classes), 4 (batch, classes, height, width).
+    """
+    if outputs.dim() != dimensions:
+        expected = ", ".join(("batch", "classes", "height", "width")[:dimensions])
+        raise EvaluationError(f"{taker} takes outputs ({expected}), found {tuple(outputs.shape)}")
+
+
 def check_finite(outputs: torch.Tensor, first: int = 0) -> None:
     """Raise an EvaluationError that names the first sample whose outputs are not finite numbers."""
     if not outputs.is_floating_point():

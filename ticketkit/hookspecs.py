@@ -209,7 +209,7 @@ def ticketkit_evaluators() -> Iterable[type[Evaluator]]:  # type: ignore[empty-b
 
             def update(self, outputs, targets):
                 ticketkit.check_predictions(outputs, targets, first=self.n)
-                self.total += outputs.double().softmax(1).amax(1).sum().item()
+                self.total += outputs.cpu().double().softmax(1).amax(1).sum().item()
                 self.n += len(outputs)
 
             def compute(self):

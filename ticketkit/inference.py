@@ -120,7 +120,10 @@ def _countable(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def placed(inputs: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
-    """A batch on the network's device, in its dtype, and in [0, 1] where it is in uint8."""
+    """A batch on the network's device, in its dtype, and in [0, 1] where it is in uint8.
+
+    Of a network without tensors it stays where it is; whole numbers other than uint8 stay whole.
+    """
     tensor = next((t for t in _tensors(model) if t.is_floating_point()), inputs)
     inputs = pixels(inputs.to(tensor.device))
     floats = inputs.is_floating_point() and tensor.is_floating_point()

@@ -11,10 +11,10 @@ from typing import Any
 from ticketkit.errors import InputError, printable
 from ticketkit.files import check_input
 from ticketkit.manifests import Stage, fault_of_one
-from ticketkit.resultfile import read_result
+from ticketkit.outcomes import RESULT
+from ticketkit.resultfile import DOCUMENT, read_result
 from ticketkit.runrecord import RECORD
 
-_RESULT = Path("result", "result.json")
 _LARGEST = 64 * 2**20  # bytes; a ticket's layers are a few hundred each
 
 
@@ -73,7 +73,7 @@ def _files(folder: Path, notes: list[str]) -> Iterator[Path]:
 
 def _result_of(run: Path, notes: list[str]) -> Iterator[Path]:
     """The result of a run; a draw has none, as a ticket is its outcome."""
-    path = run / _RESULT
+    path = run / RESULT / DOCUMENT
     if path.is_file():
         if fault := fault_of_one(Stage(path.parent), path.name):
             notes.append(f"passed over: {printable(str(path))}: {printable(fault)}")

@@ -13,7 +13,7 @@ from ticketkit.seeds import Integers
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
-    """Pictures as float32 in [0, 1], where they are bytes."""
+    """Pictures in uint8 as float32 in [0, 1]; others as they are."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 

@@ -18,8 +18,8 @@ class _Leads:
 
     def update(self, outputs, targets):
         ticketkit.check_predictions(outputs, targets, first=len(self.found))
-        own = targets.long()[:, None]
-        shares = outputs.double().softmax(1)
+        own = targets.long().cpu()[:, None]
+        shares = outputs.cpu().double().softmax(1)  # some devices have no float64
         leads = shares.gather(1, own) - shares.scatter(1, own, 0.0).amax(1, keepdim=True)
         self.found += leads.flatten().tolist()
 

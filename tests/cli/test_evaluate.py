@@ -402,8 +402,8 @@ def test_weights_that_are_not_finite_are_told_by_their_layer(evaluate: Cli, fold
     with reserve(folder / "n.safetensors") as output:
         save_checkpoint(output, weights, told)
     (folder / "n.safetensors").rename(folder / "m.safetensors")
-    told = "error: m.safetensors: fc.bias: 1 of 62 weights are NaN or infinite\n"
-    assert evaluate() == Result(3, "", told)
+    error = "error: m.safetensors: fc.bias: 1 of 62 weights are NaN or infinite\n"
+    assert evaluate() == Result(3, "", error)
 
 
 def test_the_same_command_line_again_has_the_same_outputs(evaluate: Cli, folder: Path) -> None:

@@ -809,48 +809,6 @@ class Alters(Margin):
         return figure
 
 
-class OfNoSample(Alters):
-    """Does not count."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return dataclasses.replace(figure, n=0)
-
-
-class Crosses(Alters):
-    """An interval that ends before it begins."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return dataclasses.replace(figure, low=1.0, high=0.0)
-
-
-class OfTorch(Alters):
-    """Leaves a tensor where a number is due."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return dataclasses.replace(figure, value=torch.tensor(figure.value))  # type: ignore[arg-type]
-
-
-class OfNoUnit(Alters):
-    """Takes None for no unit."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return dataclasses.replace(figure, unit=None)  # type: ignore[arg-type]
-
-
-class InPercent(Alters):
-    """Takes 93 for a share."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return ticketkit.Estimate(93.0, figure.n, unit="share")
-
-
-class BetterUp(Alters):
-    """Has a word of its own for what is better."""
-
-    def altered(self, figure: ticketkit.Estimate, found: list[float]) -> Any:
-        return dataclasses.replace(figure, better="up")  # type: ignore[arg-type]
-
-
 class AddsLots(Alters):
     """Adds noise."""
 

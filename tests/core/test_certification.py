@@ -155,11 +155,25 @@ def test_batches_of_large_pictures_are_small() -> None:
     model = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten())
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     Smoothed(model, SIGMA).predict(torch.full((1, 2048, 1024), 0.5), n=5)
-    assert sizes == [2, 3]  # no one is left over
+    assert sizes == [2, 2, 1]
     sizes.clear()
     Smoothed(model, SIGMA, batch=64).predict(MIDDLE, n=2000)
     assert sizes[:3] == [4, 4, 8]
-    assert 8 <= max(sizes) <= 65
+    assert 8 <= max(sizes) <= 64
+
+
+@given(st.integers(1, 9), st.integers(1, 40))
+@LAW
+def test_no_pass_is_larger_than_a_batch_and_none_has_one_sample_unless_it_must(
+    batch: int, n: int
+) -> None:
+    sizes: list[int] = []
+    model = Plane(0.1)
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    Smoothed(model, SIGMA, batch=batch).predict(MIDDLE, n=n)
+    assert sum(sizes) == n
+    assert max(sizes) <= batch
+    assert 1 not in sizes or batch <= 2 or n == 1
 
 
 def test_the_noise_is_normal_of_deviation_sigma_and_is_not_clipped() -> None:
@@ -245,6 +259,8 @@ def test_pictures_in_bytes_are_divided_by_255() -> None:
         ({"radius": -0.5}, r"a radius is a finite number of 0 or more, found -0\.5"),
         ({"radius": math.inf}, "a radius .* found inf"),
         ({"sigma": 0.0}, r"sigma is a finite number above 0, found 0\.0"),
+        ({"sigma": "0.25"}, r"sigma is a number, found '0\.25'"),
+        ({"alpha": None}, "alpha is a number, found None"),
         ({"sigma": -0.25}, r"sigma .* found -0\.25"),
         ({"sigma": math.nan}, "sigma .* found nan"),
         ({"batch": 0}, "batch is a whole number of 1 or more, found 0"),
@@ -272,7 +288,8 @@ def test_predict_refuses_them_as_well() -> None:
         (MIDDLE * torch.nan, "found nan"),
         (torch.ones(1, 2, 2, dtype=torch.int64), "floating pixels"),
         (torch.zeros(1, 0, 2), r"a picture is a tensor of pixels, \(channels, height, width\)"),
-        ([[0.5]], "a picture is a tensor of pixels"),
+        ([[0.5]], r"a picture is a tensor of pixels, .* found list"),
+        (MIDDLE[None], r"\(channels, height, width\), found shape \[1, 1, 2, 2\]"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture: Any, told: str) -> None:
@@ -290,5 +307,5 @@ def test_outputs_that_are_no_scores_of_classes_are_refused(model: nn.Module) -> 
 
 
 def test_a_network_that_does_not_take_the_picture_names_it() -> None:
-    with pytest.raises(ticketkit.UsageError, match="sample 3: the network does not take its"):
+    with pytest.raises(ticketkit.UsageError, match="sample 3: the network failed on its"):
         Smoothed(nn.Linear(3, 2), SIGMA).certify(MIDDLE, index=3)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -191,31 +191,7 @@ def test_evaluators_that_are_none_are_told(evaluators: Any, told: str) -> None:
         (Counting(compute=lambda: {1: ticketkit.Estimate(1.0, 3)}), "compute returned 1: Estimate"),
         (
             Counting(compute=lambda: {"a": ticketkit.Estimate(torch.nan, 3)}),
-            "compute returned the value nan of a, no finite float",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 3, 0.1, torch.inf)}),
-            "compute returned the (value|low|high) inf of a, no finite",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.tensor(0.5), 3)}),  # type: ignore[arg-type]
-            r"compute returned the (value|low|high) tensor\(0\.5000\) of a",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(np.float32(0.5), 3)}),  # type: ignore[arg-type]
-            r"compute returned the value np\.float32\(0\.5\) of a",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(0.5, 0)}),
-            "compute returned n=0 of a, where samples are counted",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(torch.ones(()), 3)}),  # type: ignore[arg-type]
-            r"compute returned the value tensor\(1.\) of a",
-        ),
-        (
-            Counting(compute=lambda: {"a": ticketkit.Estimate(1.0, 3, 0.0, torch.inf)}),
-            "compute returned the high inf of a",
+            "value is a finite number, found nan",
         ),
     ],
 )
@@ -354,6 +330,67 @@ def test_a_metric_names_a_figure_or_the_first_of_an_evaluator() -> None:
     told = r"no figure 'accuracy\.top9' was measured; found other:a=1\.x, accuracy\.top1"
     with pytest.raises(ticketkit.UsageError, match=told):
         ticketkit.figure_of(results, "accuracy.top9")
+
+
+def test_a_metric_of_outputs_is_what_evaluate_finds_of_the_network() -> None:
+    model, data = cases.runnable(), TensorDataset(*pictures())
+    specs, counts = ("accuracy", "calibration:bins=3"), list[int]()
+    expected = evaluate(model, data, *specs, batch=8)
+    for metric in ("accuracy", "accuracy.per_class", "calibration:bins=3.nll"):
+        with torch.no_grad():
+            outputs = ticketkit.outputs_of(model.eval(), data, 8)
+            found = ticketkit.measured_by(metric, outputs, counts.append)
+        assert found == ticketkit.figure_of(expected, metric)
+    assert sum(counts) == 3 * 33
+    assert max(counts) <= 8
+
+
+SHY = """
+import ticketkit
+
+class Shy(ticketkit.Evaluator):
+    name = "shy"
+
+    def start(self):
+        return self
+
+    def update(self, outputs, targets):
+        pass
+
+    def compute(self):
+        return 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "told"),
+    [
+        ("accuracy.top9", ticketkit.UsageError, r"no figure 'accuracy\.top9' was measured; found"),
+        ("acuracy.top1", ticketkit.UsageError, "unknown evaluator 'acuracy'.*mean 'accuracy'"),
+        ("cost.macs", ticketkit.UsageError, "metric is an evaluator of outputs alone.* 'cost'"),
+        ("shy:Shy", ticketkit.PluginError, "part 'shy' not registered failed: .* returned float"),
+    ],
+)
+def test_a_metric_that_is_none_or_fails_is_told(
+    metric: str, kind: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shy.py").write_text(SHY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(kind, match=told):
+        ticketkit.measured_by(metric, [(torch.zeros(3, 4), torch.arange(3))])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        ([], "there is no sample to measure"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 4]))], "sample 2: label 4 is out of range"),
+        (2 * [(torch.zeros(3, 4), torch.arange(3))] + [(torch.zeros(1, 4) / 0, [0])], "sample 6: "),
+    ],
+)
+def test_outputs_that_mean_nothing_are_told_by_their_samples(outputs: Any, told: str) -> None:
+    with pytest.raises(ticketkit.EvaluationError, match=told):
+        ticketkit.measured_by("accuracy", outputs)
 
 
 def test_what_is_no_network_and_what_has_no_name_is_told() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import ticketkit
 from ticketkit.featured import moments_of
@@ -81,6 +82,19 @@ def test_features_that_are_not_finite_name_the_picture_and_its_set() -> None:
     message = "test of halves: sample 71: the network's output is NaN or infinite"
     with pytest.raises(ticketkit.EvaluationError, match=message):
         moments_of(Broken(), sets, "halves")
+
+
+@pytest.mark.parametrize(
+    ("pixel", "told"), [(1.02, "0 to 1.02"), (-0.1, "-0.1 to "), (float("nan"), "nan to nan")]
+)
+def test_pixels_that_are_none_name_the_picture_and_its_set(pixel: float, told: str) -> None:
+    sets = {"train": pictures(90), "test": pictures(80, 1)}
+    floating = sets["test"].images.float() / 255
+    floating[71, 0, 0, :2] = torch.tensor([0, pixel])
+    floats = TensorDataset(floating, sets["test"].targets)
+    message = rf"test of halves: sample 71: inputs are pixels in \[0, 1\], found {told}"
+    with pytest.raises(ticketkit.InputError, match=message):
+        moments_of(nn.Flatten(), {**sets, "test": floats}, "halves")
 
 
 def test_what_are_no_features_is_refused() -> None:

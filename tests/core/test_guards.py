@@ -63,3 +63,19 @@ def test_fewer_labels_than_classes_and_all_whole_dtypes_are_fine(
 ) -> None:
     labels = torch.tensor([0, 1, 1, 0]).to(dtype)
     ticketkit.check_predictions(torch.zeros(4, classes, dtype=torch.bfloat16), labels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dimensions", "told"),
+    [
+        ((4,), 2, r"accuracy takes outputs \(batch, classes\), found \(4,\)$"),
+        ((4, 3, 1), 2, r"accuracy takes outputs \(batch, classes\), found \(4, 3, 1\)$"),
+        ((4, 3), 4, r"takes outputs \(batch, classes, height, width\), found \(4, 3\)$"),
+    ],
+)
+def test_outputs_of_other_dimensions_are_told_with_who_takes_them(
+    shape: tuple[int, ...], dimensions: int, told: str
+) -> None:
+    with pytest.raises(ticketkit.EvaluationError, match=told):
+        ticketkit.check_dimensions(torch.zeros(shape), dimensions, "accuracy")
+    ticketkit.check_dimensions(torch.zeros((4, 3, 1, 1)[:dimensions]), dimensions, "accuracy")

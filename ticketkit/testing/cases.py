@@ -120,8 +120,8 @@ def maps(count: int = 5, side: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     found, _ = pictures(count, side)
     generator = torch.Generator().manual_seed(3)
     classes = torch.randint(3, (count, side, side), generator=generator)
-    classes[0] = 255
-    classes[1, :2] = 255
+    classes[0] = ticketkit.IGNORED
+    classes[1, :2] = ticketkit.IGNORED
     return found, classes
 
 

@@ -115,7 +115,7 @@ class RobustifierLaws(PartLaws):
 
 
 def _loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return nn.functional.cross_entropy(outputs, targets, ignore_index=255)
+    return nn.functional.cross_entropy(outputs, targets, ignore_index=ticketkit.IGNORED)
 
 
 def _context(strength: float = 1.0) -> ticketkit.StepContext:

@@ -13,7 +13,6 @@ import torch
 import ticketkit
 from ticketkit.testing.laws import PartLaws, promise
 
-IGNORED = 255
 # Items of a set that are looked at; of a larger set, these many, evenly spread.
 _LOOKED_AT = 1000
 
@@ -30,7 +29,7 @@ class TaskLaws(PartLaws):
     ) -> None:
         """`classes` is a whole number of two or more, and `metric` the name of an evaluator."""
         classes, metric = self._classes(tmp_path), self.part.metric
-        most = IGNORED if self.part.segmentation else math.inf
+        most = ticketkit.IGNORED if self.part.segmentation else math.inf
         promise(
             type(classes) is int and 2 <= classes <= most,
             "classes is a whole number of two or more, and of 255 or fewer where each pixel has "
@@ -148,7 +147,7 @@ class TaskLaws(PartLaws):
 
     def _found_in(self, target: Any) -> set[int]:
         found = set(torch.as_tensor(target).flatten().tolist())
-        return found - {IGNORED} if self.part.segmentation else found
+        return found - {ticketkit.IGNORED} if self.part.segmentation else found
 
 
 def _indices(dataset: Any) -> range:

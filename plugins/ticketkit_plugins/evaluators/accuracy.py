@@ -41,11 +41,8 @@ class _Counts:
         """(classes, 2): wrong and right samples of each class."""
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        ticketkit.check_dimensions(outputs, 2, "accuracy")
         ticketkit.check_predictions(outputs, targets, first=self.n)
-        if outputs.dim() != 2:
-            raise ticketkit.EvaluationError(
-                f"accuracy takes outputs (batch, classes), found {tuple(outputs.shape)}"
-            )
         classes, targets = outputs.shape[1], targets.long()
         cells = 2 * targets + (outputs.argmax(1) == targets)
         counts = cells.bincount(minlength=2 * classes).reshape(classes, 2)
@@ -57,13 +54,13 @@ class _Counts:
     def compute(self) -> ticketkit.Figures:
         if self.counts is None or not self.n:
             raise ticketkit.EvaluationError("accuracy: there is no sample to measure")
-        figures = {"top1": _share(int(self.counts[:, 1].sum()), self.n)}
+        figures = {"top1": ticketkit.Estimate.share(int(self.counts[:, 1].sum()), self.n)}
         if len(self.counts) > 5:
-            figures["top5"] = _share(self.among_five, self.n)
+            figures["top5"] = ticketkit.Estimate.share(self.among_five, self.n)
         return {**figures, "per_class": self._per_class(self.counts)}
 
     def _per_class(self, counts: torch.Tensor) -> ticketkit.Estimate:
-        occurring = counts[counts.any(1)].double()
+        occurring = counts[counts.any(1)].cpu().double()  # some devices have no float64
         right, sizes = occurring[:, 1], occurring.sum(1)
         mean, smooth = (right / sizes).mean().item(), (right + 1) / (sizes + 2)
         variance = (smooth * (1 - smooth) / sizes).sum().item() / len(sizes) ** 2
@@ -78,11 +75,6 @@ def _before(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     higher = (outputs > own).sum(1)
     equal = (outputs == own).cumsum(1).gather(1, targets[:, None])[:, 0] - 1
     return higher + equal
-
-
-def _share(right: int, n: int) -> ticketkit.Estimate:
-    low, high = ticketkit.wilson(right, n)
-    return ticketkit.Estimate(right / n, n, low, high, unit="share")
 
 
 @ticketkit.hookimpl

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Dataset = torch.utils.data.Dataset[Any]
 
 _CHECKED = 100  # of the pictures are attacked without bounds
-_IGNORED = 255  # pixels without a class
 _WITHSTOOD = 0.05  # of them are right then, or as many as one answer to all would be
 
 
@@ -63,7 +62,7 @@ class Adversarial(ticketkit.Evaluator):
             raise ticketkit.UsageError("adversarial needs an eps and a number of steps, or more")
         if len(self._threats()) < len(self.eps) * len(self.steps):
             raise ticketkit.UsageError("adversarial: two attacks are one, or have one name")
-        ticketkit.metric_of(self.metric.partition(".")[0])
+        ticketkit.metric_of(self.metric)
 
     def evaluate(
         self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
@@ -140,19 +139,10 @@ class Adversarial(ticketkit.Evaluator):
         data: Dataset,
         context: ticketkit.EvaluationContext,
     ) -> ticketkit.Estimate:
+        attacked = ticketkit.attacked(model, data, threat, context.seed, batch=context.batch)
+        outputs = ticketkit.outputs_of(model, attacked, context.batch)
         with context.progress(what, len(data)) as advance:  # type: ignore[arg-type]
-
-            def batches() -> Iterator[tuple[Any, Any]]:
-                found = ticketkit.attacked(model, data, threat, context.seed, batch=context.batch)
-                for inputs, targets in found:
-                    yield inputs, targets
-                    advance(len(inputs))
-
-            return self._measured(model, batches())
-
-    def _measured(self, model: torch.nn.Module, data: Any) -> ticketkit.Estimate:
-        results = ticketkit.evaluate(model, data, [self.metric.partition(".")[0]])
-        return ticketkit.figure_of(results, self.metric)
+            return ticketkit.measured_by(self.metric, outputs, advance)
 
     def _rises(self, found: ticketkit.Figures) -> Iterator[str]:
         """Where a stronger attack does less harm than a weaker one, by more than chance would."""
@@ -175,7 +165,7 @@ def _commonest(data: Dataset) -> float:
     for _, targets in ticketkit.batches_of(data, _CHECKED):
         counts.update(targets.flatten().tolist())
         if targets.dim() > 1:
-            del counts[_IGNORED]
+            del counts[ticketkit.IGNORED]
     return max(counts.values(), default=0) / max(1, counts.total())
 
 

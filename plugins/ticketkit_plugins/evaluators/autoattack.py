@@ -63,29 +63,32 @@ class AutoAttack(ticketkit.Evaluator):
                 right += self._withstand(library, twin, inputs, targets, context.seed)
                 n += len(inputs)
                 advance(len(inputs))
-        low, high = ticketkit.wilson(right, n)
-        left = ticketkit.Estimate(right / n, n, low, high, unit="share")
-        return {f"autoattack-{radius}": left, "clean": clean}
+        return {f"autoattack-{radius}": ticketkit.Estimate.share(right, n), "clean": clean}
 
     def _withstand(
         self, library: Any, model: torch.nn.Module, inputs: Any, targets: Any, seed: int
     ) -> int:
         """How many of a batch are right whatever is tried."""
-        device = next(model.parameters()).device
-        inputs = inputs.float() / (255 if not inputs.is_floating_point() else 1)
+        inputs = ticketkit.placed(inputs, model)
         ticketkit.check_pixels(inputs)
-        inputs, targets = inputs.to(device), targets.long().to(device)
-        classes = model(inputs[:1]).shape[1]
+
+        def network(pictures: torch.Tensor) -> torch.Tensor:
+            # The library works in float32 alone, which no ball is too fine for.
+            return model(ticketkit.placed(pictures, model)).float()  # type: ignore[no-any-return]
+
+        inputs, targets = inputs.float(), targets.long().to(inputs.device)
+        classes = network(inputs[:1]).shape[1]
         if classes < _CLASSES:
             raise ticketkit.EvaluationError(
                 f"autoattack needs {_CLASSES} classes or more, found {classes}"
             )
         norm = {"linf": "Linf", "l2": "L2"}[self.norm]
-        made = library.AutoAttack(model, norm=norm, eps=self.eps, seed=seed % 2**32, device=device)
+        options = {"eps": self.eps, "seed": seed % 2**32, "device": inputs.device}
+        made = library.AutoAttack(network, norm=norm, **options)
         targeted = min(_TARGETS, classes - 1)
         made.apgd_targeted.n_target_classes = made.fab.n_target_classes = targeted
         found, _ = made.run_standard_evaluation(inputs, targets, batch_size=_BATCH)
-        return int((model(found).argmax(1) == targets).sum())
+        return int((network(found).argmax(1) == targets).sum())
 
 
 @contextlib.contextmanager

@@ -45,18 +45,16 @@ class _Samples:
         self.kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        ticketkit.check_dimensions(outputs, 2, "calibration")
         ticketkit.check_predictions(outputs, targets, first=self.n)
-        if outputs.dim() != 2:
-            raise ticketkit.EvaluationError(
-                f"calibration takes outputs (batch, classes), found {tuple(outputs.shape)}"
-            )
-        logs = outputs.double().log_softmax(1)
+        logits, targets = outputs.cpu().double(), targets.cpu()  # some devices have no float64
+        logs = logits.log_softmax(1)
         confidence, answers = logs.exp().max(1)
         bins = (confidence * self.bins).ceil().long().clamp(1, self.bins) - 1
         gaps = (answers == targets).double() - confidence
         losses = -logs.gather(1, targets.long()[:, None])[:, 0]
         self.n += len(outputs)
-        self.kept.append((bins.cpu(), gaps.cpu(), losses.cpu()))
+        self.kept.append((bins, gaps, losses))
 
     def compute(self) -> ticketkit.Figures:
         import numpy as np

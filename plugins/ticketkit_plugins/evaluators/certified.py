@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ticketkit
 
@@ -24,10 +25,11 @@ class Certified(ticketkit.Evaluator):
 
     `acr`, the average certified radius (Zhai et al. 2020), is the mean over pictures of the radius
     where the answer is right, else 0; its interval is a bootstrap's, and there is none where all
-    radii are one. `certified-0.25`, for each of
-    `radii`, is the share of pictures with right answers and a radius of at least 0.25; `accuracy`
-    that with right answers, whatever the radius, and `abstained` that without an answer. These have
-    Wilson's interval. No radius is beyond sigma Phi^-1(alpha^(1/n)), here 0.80.
+    radii are one. `certified-0.25`, for each of `radii`, is the share of pictures with right
+    answers and a radius of at least 0.25; `accuracy` that with right answers, whatever the radius,
+    and `abstained` that without an answer. These have Wilson's interval. No radius is beyond
+    sigma Phi^-1(alpha^(1/n)), here 0.80, whatever the network: larger ones of `radii` are left out,
+    with a warning.
 
     Of the pictures `count` are certified, the same ones for every network; `count=none` certifies
     all. A picture costs n0 + n forward passes, so 200 of them two million. The paper takes 500 with
@@ -61,13 +63,24 @@ class Certified(ticketkit.Evaluator):
         right = [made.prediction == target for made, target in found]
         radii = [made.radius if ok else 0.0 for (made, _), ok in zip(found, right, strict=True)]
         figures = {"acr": _mean(radii, context.seed)}
-        for radius in self.radii:
-            reached = [ok and r >= radius for ok, r in zip(right, radii, strict=True)]
-            figures[f"certified-{radius:g}"] = _share(reached)
-        figures["accuracy"] = _share(right)
-        abstained = [made.prediction is ticketkit.ABSTAIN for made, _ in found]
-        figures["abstained"] = _share(abstained, better="lower")
+        for radius in self._reachable():
+            reached = sum(ok and r >= radius for ok, r in zip(right, radii, strict=True))
+            figures[f"certified-{radius:g}"] = ticketkit.Estimate.share(reached, len(found))
+        figures["accuracy"] = ticketkit.Estimate.share(sum(right), len(found))
+        abstained = sum(made.prediction is ticketkit.ABSTAIN for made, _ in found)
+        figures["abstained"] = ticketkit.Estimate.share(abstained, len(found), better="lower")
         return figures
+
+    def _reachable(self) -> list[float]:
+        """Those of the radii that all votes together would certify."""
+        most = ticketkit.certified_radius(self.n, self.n, sigma=self.sigma, alpha=self.alpha)
+        if beyond := [f"{radius:g}" for radius in self.radii if radius > most]:
+            warnings.warn(
+                f"no figure of radius {', '.join(beyond)}: n={self.n} samples of sigma="
+                f"{self.sigma:g} certify {most:.3f} at most, whatever the network",
+                stacklevel=3,
+            )
+        return [radius for radius in self.radii if radius <= most]
 
     def _certified(
         self, model: torch.nn.Module, sample: Dataset, context: ticketkit.EvaluationContext
@@ -86,10 +99,7 @@ def _check(model: torch.nn.Module, sample: Dataset, batch: int) -> None:
     """Refuse labels and outputs without meaning before the work, which may take hours."""
     first = 0
     for outputs, targets in ticketkit.outputs_of(model, sample, batch):
-        if outputs.dim() != 2:
-            raise ticketkit.EvaluationError(
-                f"certified takes outputs (batch, classes), found {tuple(outputs.shape)}"
-            )
+        ticketkit.check_dimensions(outputs, 2, "certified")
         ticketkit.check_predictions(outputs, targets, first=first)
         first += len(outputs)
 
@@ -102,12 +112,6 @@ def _mean(radii: list[float], seed: int) -> ticketkit.Estimate:
     if len(set(radii)) > 1:  # or all samples of them are the same, which is no certainty
         low, high = ticketkit.bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
     return ticketkit.Estimate(float(values.mean()), len(values), low, high, unit="l2")
-
-
-def _share(those: list[bool], better: Literal["higher", "lower"] = "higher") -> ticketkit.Estimate:
-    low, high = ticketkit.wilson(sum(those), len(those))
-    value = sum(those) / len(those)
-    return ticketkit.Estimate(value, len(those), low, high, unit="share", better=better)
 
 
 @ticketkit.hookimpl

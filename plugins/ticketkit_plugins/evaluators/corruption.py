@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
@@ -12,6 +13,8 @@ import ticketkit
 if TYPE_CHECKING:
     import torch
 
+    Dataset = torch.utils.data.Dataset[Any]
+
 
 @dataclass(frozen=True)
 class Corruption(ticketkit.Evaluator):
@@ -19,13 +22,13 @@ class Corruption(ticketkit.Evaluator):
 
     The first figure, `mean`, is over all corruptions and severities; then comes one of each
     corruption, over its severities, and one of each severity, over the corruptions. What is
-    measured is the first figure of `metric`: by default accuracy. Targets stay where they are, also
-    where a corruption moves pixels a little. 14 of the 15 common corruptions of Hendrycks and
-    Dietterich (2019, arXiv 1903.12261) are known: gaussian_noise, shot_noise, impulse_noise;
-    defocus_blur, glass_blur, motion_blur, zoom_blur; snow, fog, brightness; contrast,
-    elastic_transform, pixelate, jpeg_compression. Frost is left out, as it needs photographs of
-    frost. See `ticketkit.corrupt` for what differs from the published pictures; no figure is the
-    authors' mCE, which is relative to AlexNet's.
+    measured is `metric`: by default accuracy. Targets stay where they are, also where a corruption
+    moves pixels a little. 14 of the 15 common corruptions of Hendrycks and Dietterich (2019, arXiv
+    1903.12261) are known: gaussian_noise, shot_noise, impulse_noise; defocus_blur, glass_blur,
+    motion_blur, zoom_blur; snow, fog, brightness; contrast, elastic_transform, pixelate,
+    jpeg_compression. Frost is left out, as it needs photographs of frost. See `ticketkit.corrupt`
+    for what differs from the published pictures; no figure is the authors' mCE, which is relative
+    to AlexNet's.
 
     The pictures are the same for every network, and under every corruption: so errors come
     together, and more corruptions hardly make a mean surer. Its interval is therefore the mean of
@@ -40,10 +43,10 @@ class Corruption(ticketkit.Evaluator):
     """The names of corruptions, or `all`."""
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     count: int | None = 500
-    """How many pictures of a data set are measured, the same for every network; none for all, and
-    for data that comes in batches."""
+    """How many pictures are measured, the same ones for every network; none for all."""
     metric: str = "accuracy"
-    """An evaluator that needs outputs alone: `miou` for segmentation."""
+    """What is measured: an evaluator that needs outputs alone, such as `miou` for segmentation, for
+    its first figure, or a figure of one: `accuracy.per_class`."""
 
     def __post_init__(self) -> None:
         if self.count is not None:
@@ -60,29 +63,20 @@ class Corruption(ticketkit.Evaluator):
         ticketkit.metric_of(self.metric)
 
     def evaluate(
-        self,
-        model: torch.nn.Module,
-        data: torch.utils.data.Dataset[Any],
-        context: ticketkit.EvaluationContext,
+        self, model: torch.nn.Module, data: Dataset, context: ticketkit.EvaluationContext
     ) -> ticketkit.Figures:
-        import torch
-
-        if self.count is not None:
-            data = ticketkit.sample_of(data, self.count)
-        metric = ticketkit.metric_of(self.metric)
-        started = {(k, s): metric.start() for k in self._kinds() for s in self.severities}
-        known = len(data) if isinstance(data, torch.utils.data.Dataset) else 0  # type: ignore[arg-type]
-        with context.progress("corrupting", known * len(started)) as advance:
-            first = 0
-            for pictures, targets in ticketkit.batches_of(data, context.batch):
-                for (kind, severity), accumulator in started.items():
-                    corrupted = ticketkit.corrupt(
-                        pictures, kind, severity, seed=context.seed, first=first
-                    )
-                    _update(accumulator, model, corrupted, targets, f"{kind} {severity}", first)
-                    advance(len(pictures))
-                first += len(pictures)
-        return self._figures({at: _first(each.compute()) for at, each in started.items()})
+        sample = ticketkit.sample_of(data, self.count)
+        every = list(itertools.product(self._kinds(), self.severities))
+        with context.progress("corrupting", len(sample) * len(every)) as advance:  # type: ignore[arg-type]
+            found = {}
+            for kind, severity in every:
+                corrupted = _corrupted(sample, kind, severity, context)
+                outputs = ticketkit.outputs_of(model, corrupted, context.batch)
+                try:
+                    found[kind, severity] = ticketkit.measured_by(self.metric, outputs, advance)
+                except ticketkit.EvaluationError as error:
+                    raise ticketkit.EvaluationError(f"{kind} {severity}: {error}") from None
+        return self._figures(found)
 
     def _figures(self, found: dict[tuple[str, int], ticketkit.Estimate]) -> ticketkit.Figures:
         figures = {"mean": _mean(found.values())}
@@ -97,26 +91,14 @@ class Corruption(ticketkit.Evaluator):
         return ticketkit.CORRUPTIONS if tuple(self.kinds) == ("all",) else self.kinds
 
 
-def _update(
-    accumulator: ticketkit.Accumulator,
-    model: torch.nn.Module,
-    pictures: torch.Tensor,
-    targets: torch.Tensor,
-    where: str,
-    first: int,
-) -> None:
-    """Take in what the network answers to one batch."""
-    for outputs, placed in ticketkit.outputs_of(model, [(pictures, targets)], len(pictures)):
-        if not outputs.isfinite().all():
-            bad = first + int(outputs.isfinite().flatten(1).all(1).int().argmin())
-            raise ticketkit.EvaluationError(
-                f"sample {bad} under {where}: the network's output is NaN or infinite"
-            )
-        accumulator.update(outputs, placed)
-
-
-def _first(figures: ticketkit.Figures) -> ticketkit.Estimate:
-    return next(iter(figures.values()))
+def _corrupted(
+    sample: Dataset, kind: str, severity: int, context: ticketkit.EvaluationContext
+) -> Iterator[tuple[torch.Tensor, Any]]:
+    """Batches of the pictures under a corruption, which are the same in batches of any size."""
+    first = 0
+    for pictures, targets in ticketkit.batches_of(sample, context.batch):
+        yield ticketkit.corrupt(pictures, kind, severity, seed=context.seed, first=first), targets
+        first += len(pictures)
 
 
 def _mean(estimates: Iterable[ticketkit.Estimate]) -> ticketkit.Estimate:

@@ -10,8 +10,6 @@ import ticketkit
 if TYPE_CHECKING:
     import torch
 
-_IGNORED = 255
-
 
 class MeanIoU(ticketkit.Evaluator):
     """The mean over classes of intersection over union, of one confusion matrix for all pictures.
@@ -36,13 +34,10 @@ class _Counts:
         self.kept: list[tuple[torch.Tensor, ...]] = []
 
     def update(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        ticketkit.check_predictions(outputs, targets, first=self.n, ignored=_IGNORED)
-        if outputs.dim() != 4:
-            raise ticketkit.EvaluationError(
-                f"miou takes outputs (batch, classes, height, width), found {tuple(outputs.shape)}"
-            )
+        ticketkit.check_dimensions(outputs, 4, "miou")
+        ticketkit.check_predictions(outputs, targets, first=self.n, ignored=ticketkit.IGNORED)
         pictures, classes = outputs.shape[:2]
-        known = targets != _IGNORED
+        known = targets != ticketkit.IGNORED
         firsts = classes * known.nonzero()[:, 0]  # where the cells of a pixel's picture begin
         labels, answers = targets[known].long(), outputs.argmax(1)[known]
         right = labels == answers

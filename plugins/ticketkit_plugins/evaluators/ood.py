@@ -89,19 +89,16 @@ class _Scores:
 
     def add(self, outputs: torch.Tensor) -> None:
         """Take in pictures without classes."""
+        ticketkit.check_dimensions(outputs, 2, "ood")
         ticketkit.check_finite(outputs, first=self.n)
-        if outputs.dim() != 2:
-            raise ticketkit.EvaluationError(
-                f"ood takes outputs (batch, classes), found {tuple(outputs.shape)}"
-            )
-        logits = outputs.double()
+        logits = outputs.cpu().double()  # some devices have no float64
         highest, answers = logits.max(1, keepdim=True)
         others = logits.scatter(1, answers, -float("inf")).logsumexp(1)
         self.n += len(outputs)
         # The logarithm of its odds ranks as a probability does, and is no tie where that is so
         # near 1 that float64 rounds it.
-        self.kept["msp"].append((highest[:, 0] - others).cpu())
-        self.kept["energy"].append(logits.logsumexp(1).cpu())
+        self.kept["msp"].append(highest[:, 0] - others)
+        self.kept["energy"].append(logits.logsumexp(1))
 
     def of(self, kind: str) -> torch.Tensor:
         """The scores of this kind."""
@@ -142,7 +139,7 @@ def _reshaped(batches: Any, shape: tuple[int, ...]) -> Batches:
 
     channels, *size = shape
     for inputs, targets in batches:
-        pictures = inputs.float() / (1 if inputs.is_floating_point() else 255)
+        pictures = ticketkit.pixels(inputs).float()
         if pictures.shape[1] != channels:
             pictures = pictures.mean(1, keepdim=True).repeat(1, channels, 1, 1)
         if list(pictures.shape[2:]) != size:

@@ -64,7 +64,7 @@ class GlyphScenes(ticketkit.Task):
             cover[numbers <= place] = 0
             light = 0.6 + 0.4 * torch.rand(count, 1, 1, generator=generator)
             scenes += cover * (light - scenes)
-            targets[cover >= 0.25] = 255
+            targets[cover >= 0.25] = ticketkit.IGNORED
             targets = torch.where(cover >= 0.5, (1 + digits)[:, None, None].byte(), targets)
         return ticketkit.Pictures((255 * scenes[:, None]).round().to(torch.uint8), targets)
 

@@ -244,6 +244,12 @@ def test_batches_of_a_loader_s_kind_and_unknown_metrics_are_refused() -> None:
         measured(model, data, Adversarial(metric="accuracy.top3"))
 
 
+def test_what_is_measured_may_be_a_figure_of_an_evaluator() -> None:
+    found = measured(TwoSides(), line(), Adversarial(steps=(2,), metric="accuracy.per_class"))
+    plain = ticketkit.evaluate(TwoSides(), line(), ["accuracy"])["accuracy"]
+    assert found["clean"] == plain["per_class"] != plain["top1"]
+
+
 @pytest.mark.parametrize("metric", ["calibration", "calibration.nll"])
 def test_a_metric_that_is_no_share_of_what_is_right_is_refused(metric: str) -> None:
     told = rf"metric is a share of what is right, such as accuracy, found '{metric}'"

@@ -58,6 +58,22 @@ def test_of_a_linear_network_those_remain_whose_margin_is_too_large(
     assert (log.handlers, log.propagate) == ([], True)
 
 
+class Fixed(nn.Module):
+    """The same without parameters."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 5 * inputs.flatten(1)[:, :4]
+
+
+@pytest.mark.parametrize("model", [Fixed(), Brightest().double(), Brightest().bfloat16()])
+def test_networks_without_parameters_and_of_any_dtype_are_attacked(model: nn.Module) -> None:
+    images, labels = margins(0.1, 0.2, 0.3).tensors
+    for pictures in (images, (255 * images).round().byte(), images.double()):
+        data = TensorDataset(pictures, labels)
+        (figures,) = ticketkit.evaluate(model, data, [AutoAttack(eps=0.2)]).values()
+        assert [figure.value for figure in figures.values()] == [0, 1]
+
+
 def test_a_network_of_few_classes_is_refused() -> None:
     told = "autoattack needs 4 classes or more, found 3"
     with pytest.raises(ticketkit.EvaluationError, match=told):

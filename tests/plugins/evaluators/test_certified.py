@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -23,7 +24,7 @@ PART = Certified(sigma=0.1, n=1000, radii=(0.0, 0.1, 0.2), count=None)
 
 
 class TestCertified(EvaluatorLaws):
-    part = Certified(n0=10, n=50)
+    part = Certified(n0=10, n=50, radii=(0.1,))
 
 
 class Half(nn.Module):
@@ -107,14 +108,24 @@ def test_figures_have_names_units_and_intervals() -> None:
 def test_it_is_the_same_whatever_the_batch_and_the_network_is_left_alone() -> None:
     model, data = network().train(), pictures(12)
     before = cases.snapshot(model)
-    part = Certified(n=300, count=9)
+    part = Certified(n=300, radii=(0.25,), count=9)
     found = measured(model, data, part)
     assert cases.snapshot(model) == before
     assert measured(model, data, part, batch=5) == found
     assert measured(model, data, part, seed=1) != found
     sample = ticketkit.sample_of(data, 9)
-    assert measured(model, sample, Certified(n=300, count=None)) == found
+    assert measured(model, sample, Certified(n=300, radii=(0.25,), count=None)) == found
     assert {figure.n for figure in found.values()} == {9}
+
+
+def test_a_radius_that_no_network_could_reach_has_no_figure_and_that_is_told() -> None:
+    most = ticketkit.certified_radius(100, 100, sigma=0.1, alpha=0.001)
+    assert most == pytest.approx(0.1 * norm.ppf(0.001 ** (1 / 100)))
+    part = Certified(sigma=0.1, n=100, radii=(0.1, 0.25, 0.5))
+    told = r"no figure of radius 0\.25, 0\.5: n=100 samples of sigma=0\.1 certify 0\.150 at most"
+    with pytest.warns(UserWarning, match=told):
+        found = measured(Half(), line(4), part)
+    assert list(found) == ["acr", "certified-0.1", "accuracy", "abstained"]
 
 
 def test_one_picture_has_figures_too() -> None:

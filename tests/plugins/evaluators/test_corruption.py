@@ -78,8 +78,7 @@ def test_neither_batches_nor_the_form_of_the_data_change_a_figure_but_the_seed_m
     model = network()
     expected = measured(model, data())
     assert measured(model, data(), batch=3) == expected
-    assert measured(model, DataLoader(data(), 11), count=None) == expected
-    assert measured(model, iter([data().tensors]), count=None) == expected
+    assert measured(model, ticketkit.Pictures(*data().tensors), count=None) == expected
     hard: Any = {"kinds": ("impulse_noise",), "severities": (5,), "count": None}
     assert measured(model, data(500), **hard) != measured(model, data(500), seed=1, **hard)
 
@@ -171,8 +170,27 @@ def test_an_answer_that_is_not_finite_is_told_with_its_picture_and_corruption() 
             answers[-1, 2] = torch.nan
             return answers
 
-    with pytest.raises(ticketkit.EvaluationError, match="sample 6 under fog 1: the network's out"):
+    with pytest.raises(ticketkit.EvaluationError, match="fog 1: sample 6: the network's output"):
         measured(Breaks(), data(), batch=7)
+
+
+@pytest.mark.parametrize("count", [None, 5])
+def test_batches_of_a_loader_s_kind_are_refused(count: int | None) -> None:
+    loader: Any = DataLoader(data(), 11)
+    with pytest.raises(ticketkit.UsageError, match="a sample is taken of a data set, found Data"):
+        measured(network(), loader, count=count)
+
+
+def test_what_is_measured_may_be_a_figure_of_an_evaluator() -> None:
+    options: Any = {"kinds": ("contrast",), "severities": (3,)}
+    model, (images, labels) = network(), data().tensors
+    corrupted = TensorDataset(ticketkit.corrupt(images, "contrast", 3), labels)
+    expected = ticketkit.evaluate(model, corrupted, ["accuracy", "calibration:bins=3"])
+    for metric in ("accuracy.per_class", "calibration:bins=3.nll", "calibration:bins=3"):
+        found = measured(model, data(), metric=metric, **options)
+        assert found["mean"] == ticketkit.figure_of(expected, metric)
+    with pytest.raises(ticketkit.UsageError, match=r"no figure 'accuracy\.top9' was measured"):
+        measured(model, data(), metric="accuracy.top9", **options)
 
 
 def test_pictures_that_are_too_small_are_told() -> None:
