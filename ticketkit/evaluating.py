@@ -37,8 +37,8 @@ class Evaluation(OnTask):
     """Their specs; none for what the task is measured by."""
     ticket: Path | None = None
     """Its mask is applied first; None for the weights as they are."""
-    fit: str | None = None
-    """The schedule whose crops are measured; None for that of the file, where it tells one."""
+    crop: int | None = None
+    """The side of the middle that is measured of pictures; 0 for all of them, None as usual."""
     batch: int = 256
     output: Path | None = None
     """Where the result goes, beside the run, with a table beside it; None for nowhere else."""
@@ -49,6 +49,8 @@ class Evaluation(OnTask):
         super().check()
         if self.batch < 1:
             raise UsageError(f"batch is a number of pictures from 1 on, found {self.batch}")
+        if self.crop is not None and self.crop < 0:
+            raise UsageError(f"crop is a number of pixels, 0 for whole pictures; found {self.crop}")
         inputs = [each for each in (self.checkpoint, self.ticket) if each]
         # Where a run may be gone on with, what is there may be its own.
         self.files.check(inputs, force=self.force or self.resume or self.run is None)
@@ -112,7 +114,7 @@ class _Evaluation:
             self._task,
             data_for(request, self._task),
             arch=request.arch,
-            fit=request.fit,
+            crop=request.crop,
             verify=request.verify,
             device=device,
         )

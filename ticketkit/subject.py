@@ -52,24 +52,26 @@ def subject_of(
     data: Data,
     *,
     arch: str | None,
-    fit: str | None,
+    crop: int | None,
     verify: bool,
     device: torch.device,
 ) -> Subject:
     """The network of a checkpoint on a task, without what a ticket removes.
 
-    `fit` is the schedule whose crops of the pictures are measured; None for that of the file.
-    A `MismatchError` where the ticket was not drawn from the checkpoint, unless `verify` is false.
+    `crop` is the side of the squares that are cut out of the middle of pictures: 0 for none, None
+    for what the network was trained on. A `MismatchError` where the ticket was not drawn from the
+    checkpoint, unless `verify` is false.
     """
+    from ticketkit.augmenting import cropped
     from ticketkit.opening import network_for
 
     segmentation, told = task.segmentation, checkpoint.pretraining
-    # As was asked, as in training, or photographs as usual.
-    usual = "paper" if isinstance(data.test, ImageFiles) else None
-    fit = fit or (told.fit if told else usual)
     opened = network_for(checkpoint, arch, data.classes, data.shape[0], segmentation=segmentation)
     model, digest = ready(opened.model, device), checkpoint.digest()
-    test, crop = _cropped(data.test, fit, segmentation=segmentation)
+    if crop is None:
+        # As in training, or photographs as usual.
+        photographs = "paper" if isinstance(data.test, ImageFiles) else None
+        crop = _crop_of(told.fit if told else photographs, segmentation=segmentation)
     _check_weights(model, printable(str(checkpoint.path)))
     origin = origin_document(told)
     notes = [*_on_training(checkpoint, spec_of(task))]
@@ -86,9 +88,10 @@ def subject_of(
         "normalisation": checkpoint.normalisation(),
         "origin": origin,
         "masked": ticket is not None,
-        "crop": crop,
+        "crop": crop or None,
         "data": {**of_the_data(data), "test": of_the_test(data)},
     }
+    test = cropped(data.test, crop) if crop else data.test
     return Subject(model, test, identity, origin, notes)
 
 
@@ -101,14 +104,12 @@ def _check_weights(model: torch.nn.Module, where: str) -> None:
             )
 
 
-def _cropped(test: Dataset, fit: str | None, *, segmentation: bool) -> tuple[Dataset, int | None]:
-    """The pictures as a schedule evaluates them, and the side of the squares that it cuts out."""
-    from ticketkit.augmenting import as_evaluated
-
+def _crop_of(fit: str | None, *, segmentation: bool) -> int:
+    """The side of the squares that a schedule tests on; 0 for whole pictures."""
     if fit is None:
-        return test, None
+        return 0
     schedule = schedule_of(fit, "finetune", segmentation=segmentation)
-    return as_evaluated(test, schedule), schedule.size if schedule.augment == "crop" else None
+    return schedule.size or 0 if schedule.augment == "crop" else 0
 
 
 def of_the_test(data: Data) -> dict[str, Any]:

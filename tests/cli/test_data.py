@@ -163,16 +163,16 @@ def test_a_draw_looks_at_real_data_too(cli: Cli, made: Path) -> None:
 def test_photographs_are_measured_in_their_middle_as_they_usually_are(
     cli: Cli, made: Path, folder: Path
 ) -> None:
-    """A file that tells no schedule is measured on crops of 224 pixels; --fit says another size."""
+    """A file that tells no schedule is measured on crops of 224 pixels; --crop says another size."""
     bare = network_of("resnet10:width=8", 2, 3)
     save_file(bare.state_dict(), folder / "bare.safetensors")
     words = ("evaluate", "bare.safetensors", "--task", "folder:path=mine", "--data", made / "data")
     whole = cli(*words, "--arch", "resnet10:width=8", "--json").document
     assert (whole["crop"], whole["results"]["accuracy"]["top1"]["n"]) == (224, 2)
-    small = cli(*words, "--arch", "resnet10:width=8", "--fit", STEPS, "--json").document
+    small = cli(*words, "--arch", "resnet10:width=8", "--crop", 16, "--json").document
     assert (small["crop"], small["data"]["test"]["count"]) == (16, 2)
     measures = ("-e", "accuracy", "-e", "calibration", "-e", "cost:runs=6")
-    done = cli(*words, "--arch", "resnet10:width=8", "--fit", STEPS, *measures)
+    done = cli(*words, "--arch", "resnet10:width=8", "--crop", 16, *measures)
     assert done.status == 0
     assert "2 test pictures, their middle 16 pixels" in done.out
     assert max(map(len, done.out.splitlines())) <= 80

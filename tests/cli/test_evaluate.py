@@ -212,7 +212,7 @@ def test_a_finished_run_says_the_same_and_a_damaged_figure_is_measured_again(
         (("--batch", "0"), 2, "batch is a number of pictures from 1 on, found 0"),
         (("--seed", "-1"), 2, "seed is a whole number from 0"),
         (("-o", "worth.txt"), 2, "end its name in .json, found 'worth.txt'"),
-        (("--fit", "slow"), 2, "unknown preset 'slow'"),
+        (("--crop", "-1"), 2, "crop is a number of pixels, 0 for whole pictures; found -1"),
         (("--ticket", "none.safetensors"), 3, "none.safetensors: no such file"),
         (("--device", "cuda:99"), 2, "device 'cuda:99' was asked for"),
         (("--download",), 2, "downloads nothing"),

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 @click.option("--ticket", type=TensorFile(), help="Measure this ticket of FILE.")
 @click.option("--arch", help="[default: what FILE's metadata tells]")
 @click.option(
-    "--fit",
-    metavar="PRESET[:key=value,...]",
-    help="Crop pictures as this schedule does. [default: FILE's; for photographs paper]",
+    "--crop",
+    type=int,
+    metavar="PIXELS",
+    help="The side of the squares that are cut out of the middle of pictures; 0 for none. "
+    "[default: as FILE was trained; else 224 for photographs]",
 )
 @click.option("--batch", type=int, default=256, show_default=True, help="Pictures at a time.")
 @click.option(
@@ -48,8 +50,8 @@ def command(file: Path, as_json: bool, quiet: bool, no_verify: bool, **given: An
     """Measure what the checkpoint FILE is worth on the test pictures of a task.
 
     'ticketkit parts' lists the evaluators. Those that need the network's outputs alone share one
-    pass over the pictures. Each result is kept as soon as it is known: an interrupted command goes
-    on with --resume.
+    pass over the pictures. Each result is kept as soon as it is known: the same command line again,
+    or --resume with a --run, goes on after it.
     """
     from ticketkit.evaluating import Evaluation, evaluated_in_run
 

@@ -20,8 +20,8 @@ from ticketkit.cli.options import json_, quiet
     metavar="inception|network[:key=value,...]",
     default="inception",
     show_default=True,
-    help="inception:path=WEIGHTS, the FID's, by default where torch-fidelity keeps it; or "
-    "network:path=CHECKPOINT,arch=ARCH,size=PIXELS.",
+    help="The FID's inception:path=WEIGHTS, by default where torch-fidelity keeps it, or "
+    "network:path=FILE with arch=ARCH, size=PIXELS.",
 )
 @click.option(
     "--count", type=int, default=8000, show_default=True, help="Of the source's pictures."

@@ -42,7 +42,14 @@ class Elsewhere(nn.Module):
 
 @pytest.mark.parametrize(
     "spec",
-    ["accuracy", "calibration", "ood", "corruption:kinds=contrast", "certified:n=20", "miou"],
+    [
+        "accuracy",
+        "calibration",
+        "ood",
+        "corruption:kinds=contrast",
+        "certified:n=20,radii=0.1",
+        "miou",
+    ],
 )
 def test_float64_is_asked_of_the_cpu_alone(spec: str) -> None:
     maps = spec == "miou"
