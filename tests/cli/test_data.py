@@ -163,7 +163,7 @@ def test_a_draw_looks_at_real_data_too(cli: Cli, made: Path) -> None:
 def test_photographs_are_measured_in_their_middle_as_they_usually_are(
     cli: Cli, made: Path, folder: Path
 ) -> None:
-    """A file that tells no schedule is measured on crops of 224 pixels; --crop says another size."""
+    """A file that tells no schedule is measured on crops of 224 pixels, or of what --crop says."""
     bare = network_of("resnet10:width=8", 2, 3)
     save_file(bare.state_dict(), folder / "bare.safetensors")
     words = ("evaluate", "bare.safetensors", "--task", "folder:path=mine", "--data", made / "data")
