@@ -40,7 +40,8 @@ class Adversarial(ticketkit.Evaluator):
     eps: tuple[float, ...] = (8 / 255,)
     steps: tuple[int, ...] = (1, 10, 20)
     step: float | None = None
-    """The length of a step; none for 2.5 * eps / steps, which is 2/255 for 10 steps at 8/255."""
+    """The length of a step; none for 2.5 * eps / steps, which is 2/255 for 10 steps at 8/255. Some
+    take 2/255 for 20 steps too, which `step=2/255` does."""
     random_start: bool | None = None
     """Begin at a point drawn from the ball, not at the picture; none for all but single steps."""
     restarts: int = 1
