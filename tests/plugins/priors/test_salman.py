@@ -139,7 +139,7 @@ def test_what_it_lacks_is_told(task: str | None, arch: str | None, message: str)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("salman", "missing 1 required positional argument: 'path'"),
+        ("salman", "'salman' needs an option path="),
         ("salman:path=", "path is the folder of their files, found ''"),
         ("salman:path=m,eps=-1", r"eps is a finite number of 0 or more; found -1\.0"),
         ("salman:path=m,eps=inf", "eps is a number, found 'inf'"),
