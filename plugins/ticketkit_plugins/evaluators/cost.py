@@ -91,7 +91,7 @@ def _size(context: ticketkit.EvaluationContext) -> ticketkit.Figures:
 
 
 def _count(value: int, unit: str = "") -> ticketkit.Estimate:
-    return ticketkit.Estimate(float(value), 1, unit=unit, better="lower")
+    return ticketkit.Estimate(value, 1, unit=unit, better="lower")
 
 
 @ticketkit.hookimpl
