@@ -58,8 +58,14 @@ def attack(
     with _undisturbed(model, inputs):
         # Steps within a ball are finer than half precision.
         clean = _plain(inputs).to(torch.promote_types(inputs.dtype, torch.float32))
+        if generator is None:
+            generator = torch.Generator().manual_seed(0)
+        elif not isinstance(generator, torch.Generator) and len(generator) != len(inputs):
+            raise UsageError(
+                f"generators are one an example, found {len(generator)} for {len(inputs)}"
+            )
         search = _Search(model, clean, inputs.dtype, _plain(targets), threat, loss)
-        return search.best(generator or torch.Generator().manual_seed(0)).to(inputs.dtype)
+        return search.best(generator).to(inputs.dtype)
 
 
 def check_pixels(inputs: torch.Tensor) -> None:

@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
-from ticketkit.errors import EvaluationError, InputError, TicketkitError, UsageError, printable
+from ticketkit.errors import (
+    EvaluationError,
+    InputError,
+    TicketkitError,
+    UsageError,
+    is_out_of_memory,
+    printable,
+)
 from ticketkit.seeds import order
 from ticketkit.stacking import fetched, stacked
 
@@ -109,6 +116,9 @@ def _stacked(data: Any, indices: Sequence[int], size: int, least: int) -> list[B
     except TicketkitError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            where = f"samples {indices[0]} to {indices[-1]}"
+            raise TicketkitError(f"{where}: out of memory; a smaller batch needs less") from error
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise InputError(f"samples {indices[0]} to {indices[-1]} failed: {reason}") from error
 

@@ -127,7 +127,8 @@ class Smoothed:
         while n:
             count = min(n, pace.size)
             if n - count == 1 and count > 2:
-                # No batch of one is left over: networks compute it otherwise, to other last bits.
+                # Where they hold more than two no batch of one is left over: networks compute it
+                # otherwise, to other last bits.
                 count -= 1
             start = time.perf_counter()
             yield self._answers(copies.take(count), index)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ticketkit.errors import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,8 @@ class Estimate:
     """One number that was measured, and how sure it is.
 
     Numbers are Python's, and finite, as result files hold them: a TypeError for others, such as a
-    tensor, and a ValueError for those without a meaning, such as a share of 93.
+    tensor, and a ValueError for those without a meaning, such as a share of 93. An interval need
+    not hold the value: a bootstrap's may not.
     """
 
     value: float
@@ -52,8 +55,8 @@ class Estimate:
     def _check(self, name: str, number: object) -> None:
         if not isinstance(number, int | float) or isinstance(number, bool):
             raise TypeError(f"{name} is a number of Python's, found {number!r}")
-        if not math.isfinite(number):
-            raise ValueError(f"{name} is a finite number, found {number!r}")
+        if not abs(number) <= sys.float_info.max:
+            raise ValueError(f"{name} is a finite number, found {printable(repr(number), 40)}")
         if self.unit == "share" and not 0 <= number <= 1:
             raise ValueError(f"{name} of a share is from 0 to 1, found {number!r}")
 

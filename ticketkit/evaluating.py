@@ -18,7 +18,7 @@ from ticketkit.parts import Task
 from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
 from ticketkit.subject import of_the_test, subject_of
 from ticketkit.ticket import load_ticket
-from ticketkit.versions import code_of, versions_of
+from ticketkit.versions import code_here, versions_of
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def evaluated_in_run(request: Evaluation) -> Evaluated:
     """Measure a checkpoint on a task.
 
     Evaluators that an interrupted run had finished are not asked again. A run that is named by its
-    content is gone on with unasked: whatever it holds was measured by the same command line.
+    content is gone on with unasked, as nothing has changed that its figures depend on.
     """
     checkpoint = open_checkpoint(request.checkpoint, request.checkpoint_key)
     request = replace(request, task=request.task or _told_task(checkpoint))
@@ -134,11 +134,12 @@ class _Evaluation:
             assert run is not None
             stage = run.newest(RESULT)
             done = None if stage is None else read_result(stage.path / DOCUMENT)
-            self._request.files.check_others(done, force=self._request.force)
             if done:
                 notes = list(dict.fromkeys([*done["notes"], *run.notes]))
                 # The same weights may have had another name.
                 done = {**done, "checkpoint": self._file, "notes": notes}
+            self._request.files.check_others(done, force=self._request.force)
+            if done:
                 return Evaluated(done, run.path, before=True)
             document = self._document(run)
             with run.stage(RESULT) as folder:
@@ -162,15 +163,17 @@ class _Evaluation:
             "seed": self._request.seed,
             "other_data": self._other_data(),
             "versions": versions_of(self._task, *parts),
-            "code": code_of(self._task, *parts),
+            "code": code_here(),
             "environment": environment(self._device),
         }
 
     def _other_data(self) -> dict[str, Any]:
         """What tells apart the test sets of other tasks, which evaluators look at too."""
+        from ticketkit.datasets import data_of
+
         specs = {spec for part in self._parts.values() for spec in part.other_tasks}
         tasks = {spec: cast("Task", resolve("task", spec)) for spec in sorted(specs)}
-        data = {spec: data_for(self._request, task) for spec, task in tasks.items()}
+        data = {spec: data_of(task, self._request.data) for spec, task in tasks.items()}
         return {spec: of_the_test(found) for spec, found in data.items()}
 
     def _document(self, run: Run) -> dict[str, Any]:
@@ -179,11 +182,12 @@ class _Evaluation:
         found = dict(self._measured(run))
         notes = [note for each in found.values() for note in each["notes"]]
         subject, asked = self._subject, self._request
-        told = {name: subject.identity[name] for name in ("task", "arch", "crop", "data")}
+        told = {name: subject.identity[name] for name in ("task", "arch", "crop")}
         return {
             "schema": "ticketkit.evaluate/1",
             "version": ticketkit.__version__,
             **told,
+            "data": subject.data,
             "seed": asked.seed,
             "batch": asked.batch,
             "checkpoint": self._file,

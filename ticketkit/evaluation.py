@@ -100,10 +100,10 @@ def figure_of(results: Mapping[str, Figures], metric: str) -> Estimate:
     `"accuracy.per_class"`. A `UsageError` where no evaluator, or none of its figures, has that
     name.
     """
-    part, _, name = metric.partition(".")
-    for spec, figures in results.items():
-        if part in (spec, spec.partition(":")[0]) and (not name or name in figures):
-            return figures[name] if name else next(iter(figures.values()))
+    for part, name in _splits(metric):
+        for spec, figures in results.items():
+            if part in (spec, spec.partition(":")[0]) and (not name or name in figures):
+                return figures[name] if name else next(iter(figures.values()))
     every = [f"{spec}.{name}" for spec, figures in results.items() for name in figures]
     raise UsageError(f"no figure {printable(metric)!r} was measured; found {some(every)}")
 
@@ -113,13 +113,33 @@ def metric_of(metric: str) -> Evaluator:
 
     A `UsageError` unless it needs outputs alone.
     """
-    spec = metric.partition(".")[0]
-    part = cast("Evaluator", resolve("evaluator", spec))
-    if not brings(part, "start") or brings(part, "evaluate"):
+    return _metric(metric)[1]
+
+
+def _metric(metric: str) -> tuple[str, Evaluator]:
+    """The evaluator of a metric, and its spec."""
+    wrong = []
+    for spec, _ in _splits(metric):
+        try:
+            part = cast("Evaluator", resolve("evaluator", spec))
+        except UsageError as error:
+            wrong.append(error)
+            continue
+        if brings(part, "start") and not brings(part, "evaluate"):
+            return spec, part
         raise UsageError(
             f"metric is an evaluator of outputs alone, such as accuracy, found {printable(spec)!r}"
         )
-    return part
+    # What is told of the longest text before a dot: a figure's name is no evaluator's.
+    raise wrong[min(1, len(wrong) - 1)]
+
+
+def _splits(metric: str) -> Iterator[tuple[str, str]]:
+    """How a metric may be a spec, and a figure's name after a dot: specs may have dots too."""
+    yield metric, ""
+    for place, letter in enumerate(metric):
+        if letter == ".":
+            yield metric[:place], metric[place + 1 :]
 
 
 def measured_by(metric: str, outputs: Batches, advance: Advance = lambda count: None) -> Estimate:
@@ -129,10 +149,10 @@ def measured_by(metric: str, outputs: Batches, advance: Advance = lambda count: 
     samples of each batch are done. Outputs and targets are checked, and what the metric does wrong
     is told, as by `evaluate`; a `UsageError` for a metric as of `metric_of` and `figure_of`.
     """
-    part = metric_of(metric)
+    spec, part = _metric(metric)
     accumulator = _start(part)
     _gather(outputs, [(part, accumulator)], advance)
-    return figure_of({metric.partition(".")[0]: _computed(part, accumulator)}, metric)
+    return figure_of({spec: _computed(part, accumulator)}, metric)
 
 
 def _share(

@@ -54,6 +54,14 @@ def numbers(record: Mapping[str, Any], name: str) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
+def share(record: Mapping[str, Any], name: str) -> float:
+    """A field that is a number from 0 to 1."""
+    value = field(record, name, int, float)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected 0 to 1, found {printable(repr(value), 80)}")
+    return float(value)
+
+
 def object_of(value: Any) -> dict[str, Any]:
     """A value that is an object."""
     if not isinstance(value, dict):

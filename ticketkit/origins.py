@@ -49,11 +49,18 @@ def origin_of(content: Mapping[str, Any]) -> Origin:
     """
     source, transfer = (field(content, n, dict, type(None)) for n in ("source", "transfer"))
     return Origin(
-        pretraining=None if source is None else _training(source),
+        pretraining=None if (first := _first(source)) is None else _training(first),
         transfer=None if transfer is None else _training(transfer),
         ticket=field(content, "ticket", dict, type(None)),
         mode=field(content, "mode", str, type(None)),
     )
+
+
+def _first(source: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The training that all began with, where what was transferred had been transferred before."""
+    while source is not None and source.get("lineage") is not None:
+        source = field(object_of(source["lineage"]), "source", dict, type(None))
+    return source
 
 
 def _training(record: Mapping[str, Any]) -> Training:

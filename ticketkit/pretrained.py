@@ -10,7 +10,7 @@ from typing import Any
 
 from ticketkit.errors import CheckpointError, UsageError
 from ticketkit.fields import field as field_of
-from ticketkit.fields import numbers, object_of, whole
+from ticketkit.fields import numbers, object_of, share, whole
 from ticketkit.tensorfile import json_object
 
 # The key; TICKET alone marks tickets.
@@ -107,7 +107,7 @@ def _lineage_of(record: object) -> Lineage | None:
     told = object_of(record)
     ticket, source = field_of(told, "ticket", dict), field_of(told, "source", dict, type(None))
     field_of(ticket, "sha256", str)
-    field_of(object_of(object_of(ticket["sparsity"])["reached"]), "prunable", float)
+    share(object_of(object_of(ticket["sparsity"])["reached"]), "prunable")
     return Lineage(
         mode=field_of(told, "mode", str),
         ticket=ticket,

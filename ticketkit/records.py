@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ticketkit.fields import field, object_of
+from ticketkit.fields import field, object_of, share
 from ticketkit.figures import Figure, figures_of
 from ticketkit.origins import TRANSFER, Training, origin_of
 
@@ -101,11 +101,7 @@ def _sparsities(ticket: Mapping[str, Any] | None) -> tuple[float, float]:
     if ticket is None:
         return 0.0, 0.0
     told = object_of(ticket["sparsity"])
-    asked = field(told, "requested", int, float)
-    reached = field(object_of(told["reached"]), "prunable", int, float)
-    if not (0 <= asked <= 1 and 0 <= reached <= 1):
-        raise ValueError(f"expected sparsities from 0 to 1, found {asked} and {reached}")
-    return round(float(asked), 6), float(reached)
+    return round(share(told, "requested"), 6), share(object_of(told["reached"]), "prunable")
 
 
 def _drawn(ticket: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ticketkit.outcomes import RESULT
 from ticketkit.resultfile import DOCUMENT, read_result
 from ticketkit.runrecord import RECORD
 
-_LARGEST = 64 * 2**20  # bytes; a ticket's layers are a few hundred each
+_LARGEST = 64 * 2**20  # bytes; a figure is some hundred
 
 
 @dataclass(frozen=True)

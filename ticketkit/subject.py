@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ticketkit.describe import (
     ticket_origin,
     without_normalisation,
 )
-from ticketkit.errors import WeightsError, printable
+from ticketkit.errors import UsageError, WeightsError, printable
 from ticketkit.experiments import of_the_data, ready
 from ticketkit.imagefiles import ImageFiles
 from ticketkit.options import spec_of
@@ -42,6 +43,8 @@ class Subject:
     """What tells it apart from any other: of the task, the network, the ticket and the data."""
     origin: Mapping[str, Any]
     """Where the network came from, as documents tell it."""
+    data: Mapping[str, Any]
+    """How much data the task has, and its digests."""
     notes: list[str]
 
 
@@ -66,19 +69,23 @@ def subject_of(
     from ticketkit.opening import network_for
 
     segmentation, told = task.segmentation, checkpoint.pretraining
+    where = printable(str(checkpoint.path))
     opened = network_for(checkpoint, arch, data.classes, data.shape[0], segmentation=segmentation)
     model, digest = ready(opened.model, device), checkpoint.digest()
     if crop is None:
         # As in training, or photographs as usual.
         photographs = "paper" if isinstance(data.test, ImageFiles) else None
-        crop = _crop_of(told.fit if told else photographs, segmentation=segmentation)
-    _check_weights(model, printable(str(checkpoint.path)))
+        crop = 0 if segmentation else _crop_of(told.fit if told else photographs, where)
+    elif segmentation:
+        raise UsageError("crop: where each pixel has a class, whole pictures are measured")
     origin = origin_document(told)
     notes = [*_on_training(checkpoint, spec_of(task))]
     if ticket:
         origin["ticket"] = ticket_origin(ticket)
         notes += _masked(model, ticket, digest if verify else None)
+    _check_finite(model, where)  # of what the ticket leaves
     notes += _on_untold_zeros(model, origin["ticket"])
+    tested = of_the_test(data)
     identity = {
         "task": spec_of(task),
         "arch": opened.arch,
@@ -89,26 +96,41 @@ def subject_of(
         "origin": origin,
         "masked": ticket is not None,
         "crop": crop or None,
-        "data": {**of_the_data(data), "test": of_the_test(data)},
+        "data": tested,
+        "packages": _packages(model),
     }
     test = cropped(data.test, crop) if crop else data.test
-    return Subject(model, test, identity, origin, notes)
+    told_data = {**of_the_data(data), "test": tested}
+    return Subject(model, test, identity, origin, told_data, notes)
 
 
-def _check_weights(model: torch.nn.Module, where: str) -> None:
-    """Refuse weights that are not finite, by the layer's name: nothing they answer is."""
-    for name, weight in model.named_parameters():
+def _check_finite(model: torch.nn.Module, where: str) -> None:
+    """Refuse weights and statistics that are not finite by their name: nothing they answer is."""
+    for name, weight in (*model.named_parameters(), *model.named_buffers()):
         if bad := int((~weight.isfinite()).sum()):
             raise WeightsError(
                 f"{where}: {name}: {bad:,} of {weight.numel():,} weights are NaN or infinite"
             )
 
 
-def _crop_of(fit: str | None, *, segmentation: bool) -> int:
+def _packages(model: torch.nn.Module) -> dict[str, str]:
+    """The version of each package that has modules of the network, where it tells one."""
+    tops = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    versions = {top: getattr(sys.modules.get(top), "__version__", None) for top in sorted(tops)}
+    return {top: str(version) for top, version in versions.items() if version is not None}
+
+
+def _crop_of(fit: str | None, where: str) -> int:
     """The side of the squares that a schedule tests on; 0 for whole pictures."""
     if fit is None:
         return 0
-    schedule = schedule_of(fit, "finetune", segmentation=segmentation)
+    try:
+        schedule = schedule_of(fit, "finetune")
+    except UsageError as error:
+        raise UsageError(
+            f"{where}: the schedule that it tells is none here, so give --crop PIXELS, 0 for whole "
+            f"pictures: {error}"
+        ) from error
     return schedule.size or 0 if schedule.augment == "crop" else 0
 
 

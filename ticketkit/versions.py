@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from pathlib import Path
 
 import ticketkit
 from ticketkit.files import sha256
 from ticketkit.parts import Part
 from ticketkit.registry import catalogue
+
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def versions_of(*parts: Part | None) -> dict[str, str]:
@@ -24,11 +27,23 @@ def versions_of(*parts: Part | None) -> dict[str, str]:
     return found
 
 
-def code_of(*parts: Part) -> dict[str, str]:
-    """The SHA-256 of each module that a part is written in: versions do not tell of edits."""
+def code_here() -> dict[str, str]:
+    """A SHA-256 of each package or module that was imported from outside of the libraries.
+
+    No version tells of edits to them: plugins that are being written, `module:Class` and what they
+    import, whatever is installed as editable.
+    """
     found = {}
-    for module in {type(part).__module__ for part in parts}:
-        file = getattr(sys.modules.get(module), "__file__", None)
-        if file and Path(file).is_file():
-            found[module] = sha256(Path(file).read_bytes())
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "")
+        if "." in name or name == "__main__" or path.suffix != ".py" or _is_library(path):
+            continue
+        files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+        found[name] = sha256(*(each.read_bytes() for each in files))
     return found
+
+
+def _is_library(path: Path) -> bool:
+    """Whether a file was installed, or is Python's own: its version tells of it."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    return path.is_relative_to(standard) or not _INSTALLED.isdisjoint(path.parts)

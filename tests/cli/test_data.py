@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+import ticketkit
 from tests.cli.conftest import Cli, Result
 from tests.plugins.tasks.real_files import WRITERS
 from tests.samples import names
+from ticketkit.augmenting import cropped
 from ticketkit.cli import main
+from ticketkit.datasets import data_of
 from ticketkit.networks import network_of
+from ticketkit.options import resolve
 
 CROPS = "augment=crop,size=16"
 STEPS = f"small:steps=2,batch=4,{CROPS}"
@@ -171,6 +175,13 @@ def test_photographs_are_measured_in_their_middle_as_they_usually_are(
     assert (whole["crop"], whole["results"]["accuracy"]["top1"]["n"]) == (224, 2)
     small = cli(*words, "--arch", "resnet10:width=8", "--crop", 16, "--json").document
     assert (small["crop"], small["data"]["test"]["count"]) == (16, 2)
+    test = cropped(data_of(resolve("task", "folder:path=mine"), made / "data").test, 16)  # type: ignore[arg-type]
+    by_hand = ticketkit.evaluate(bare, test, ["calibration"])["calibration"]["nll"]
+    crop = ("--crop", 16, "-e", "calibration", "--json")
+    nll = cli(*words, "--arch", "resnet10:width=8", *crop).document["results"][
+        "calibration:bins=15"
+    ]
+    assert nll["nll"]["value"] == pytest.approx(by_hand.value)
     measures = ("-e", "accuracy", "-e", "calibration", "-e", "cost:runs=6")
     done = cli(*words, "--arch", "resnet10:width=8", "--crop", 16, *measures)
     assert done.status == 0

@@ -319,12 +319,13 @@ def test_a_run_of_another_recipe_is_refused(evaluate: Cli) -> None:
 
 
 MINE = """
-import pathlib, torch, ticketkit
+import pathlib, torch, ticketkit, beside
 
 class Mine(ticketkit.Evaluator):
     name = "mine"
     def evaluate(self, model, data, context):
         return {"sum": ticketkit.Estimate(float(sum(x.sum() for x, _ in data)) + ADDED, len(data))}
+
 
 class Task(ticketkit.Task):
     name = "mine"
@@ -341,6 +342,7 @@ class Task(ticketkit.Task):
     [
         ("ADDED", "1"),
         ("FILL", "0.75"),
+        ("BESIDE", "2"),
         ("--seed", "1"),
         ("--ticket", "t.safetensors"),
         ("-e", "accuracy"),
@@ -355,7 +357,9 @@ def test_whatever_may_change_a_figure_is_measured_anew(
     def measured(*arguments: str, **texts: str) -> str:
         (folder / "mine.py").write_text(MINE.replace("ADDED", texts.get("ADDED", "0")))
         (folder / "fill").write_text(texts.get("FILL", "0.5"))
-        sys.modules.pop("mine", None)
+        (folder / "beside.py").write_text(f"# {texts.get('BESIDE')}")
+        for module in ("mine", "beside"):
+            sys.modules.pop(module, None)
         importlib.invalidate_caches()
         shutil.rmtree(folder / "__pycache__", ignore_errors=True)
         done = evaluate("--task", "mine:Task", *arguments, of=("mine:Mine",))
@@ -376,6 +380,7 @@ def test_what_other_tasks_hold_counts_too(
 ) -> None:
     monkeypatch.syspath_prepend(folder)
     (folder / "mine.py").write_text(MINE)
+    (folder / "beside.py").touch()
     sys.modules.pop("mine", None)
     for fill, again in (("0.5", False), ("0.5", True), ("0.75", False)):
         (folder / "fill").write_text(fill)
@@ -388,9 +393,30 @@ def test_the_same_weights_in_another_file_have_its_name(
 ) -> None:
     first = evaluate("--json").document
     shutil.copy(folder / "m.safetensors", folder / "n.safetensors")
-    again = cli("evaluate", "n.safetensors", "-e", "accuracy", "-e", ATTACK, "--json").document
+    words = ("evaluate", "n.safetensors", "-e", "accuracy", "-e", ATTACK, "-o", "n.json")
+    for _ in range(2):  # the second time over the output of the first
+        again = cli(*words, "--json")
+        assert again.document["checkpoint"] == {**first["checkpoint"], "file": "n.safetensors"}
+        assert (folder / "n.json").read_text() == again.out
     assert len(names(folder / "runs")) == 1
-    assert again["checkpoint"] == {**first["checkpoint"], "file": "n.safetensors"}
+
+
+def test_a_file_of_another_size_and_other_threads_are_measured_anew(
+    evaluate: Cli, cli: Cli, folder: Path
+) -> None:
+    assert evaluate("-q").status == 0
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    torch.save(dict(file), folder / "m.pt")  # which tells nothing of itself
+    told = ("--task", TASK, "--arch", NETWORK)
+    assert cli("evaluate", "m.pt", *told, "-e", "accuracy", "-e", ATTACK, "-q").status == 0
+    assert len(names(folder / "runs")) == 2
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert evaluate("-q").status == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert len(names(folder / "runs")) == 3
 
 
 def test_weights_that_are_not_finite_are_told_by_their_layer(evaluate: Cli, folder: Path) -> None:
@@ -404,6 +430,52 @@ def test_weights_that_are_not_finite_are_told_by_their_layer(evaluate: Cli, fold
     (folder / "n.safetensors").rename(folder / "m.safetensors")
     error = "error: m.safetensors: fc.bias: 1 of 62 weights are NaN or infinite\n"
     assert evaluate() == Result(3, "", error)
+
+
+def test_what_a_ticket_removes_may_be_anything(evaluate: Cli, folder: Path) -> None:
+    expected = evaluate("--ticket", "t.safetensors", "--json").document["results"]
+    ticket = ticketkit.load_ticket(folder / "t.safetensors")
+    name = max(ticket.mask, key=lambda each: ticket.mask[each].numel())
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    weights[name][~ticket.mask[name]] = torch.nan
+    with reserve(folder / "n.safetensors") as output:
+        save_checkpoint(output, weights, told)
+    (folder / "n.safetensors").rename(folder / "m.safetensors")
+    found = evaluate("--ticket", "t.safetensors", "--no-verify", "--json").document["results"]
+    assert found == expected
+    assert f"m.safetensors: {name}: " in evaluate().err
+
+
+def test_a_schedule_of_the_file_that_is_unknown_asks_for_the_crop(
+    evaluate: Cli, folder: Path
+) -> None:
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    with reserve(folder / "n.safetensors") as output:
+        save_checkpoint(output, weights, replace(told, fit="later:foo=1"))
+    (folder / "n.safetensors").rename(folder / "m.safetensors")
+    done = evaluate()
+    assert done.status == 2
+    assert done.err.startswith(
+        "error: m.safetensors: the schedule that it tells is none here, so give --crop PIXELS, 0 "
+    )
+    assert evaluate("--crop", "0", "-q").status == 0
+
+
+def test_data_of_other_tasks_is_not_downloaded(
+    cli: Cli, folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "fill").write_text("0.5")
+    (folder / "beside.py").touch()
+    sys.modules.pop("mine", None)
+    fetches = "class Fetched(Task):\n    def download(self, root):\n        pass\n"
+    (folder / "mine.py").write_text(MINE + fetches)
+    words = ("--task", "mine:Fetched", "--download", "-e", "ood:against=glyphs+mine:Fetched", "-q")
+    assert cli("evaluate", made / "m.safetensors", *words) == Result(0, "", "")
 
 
 def test_the_same_command_line_again_has_the_same_outputs(evaluate: Cli, folder: Path) -> None:

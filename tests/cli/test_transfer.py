@@ -236,10 +236,16 @@ def test_another_recipe_is_refused_and_the_field_named(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_the_ticket_of_a_classifier_becomes_that_of_a_segmenter(transfer: Cli) -> None:
-    done = transfer("--json", task="glyph-scenes:count=8", fit="small:epochs=1,batch=4")
+def test_the_ticket_of_a_classifier_becomes_that_of_a_segmenter(transfer: Cli, cli: Cli) -> None:
+    options = {"task": "glyph-scenes:count=8", "fit": "small:epochs=1,batch=4"}
+    done = transfer("--json", output="s.safetensors", **options)
     assert done.document["transfer"]["arch"] == f"fcn_{NETWORK}"
     clean, attacked = done.document["results"].values()
     assert (list(clean), list(attacked)) == (["miou"], ["pgd1-l2-0.25", "clean"])
     assert done.document["revived"] == 0
     assert json.loads(done.out) == done.document
+    measured = cli("evaluate", "s.safetensors", "--json").document
+    assert (measured["crop"], measured["results"]["miou"]) == (None, clean)
+    crop = cli("evaluate", "s.safetensors", "--crop", 8)
+    told = "error: crop: where each pixel has a class, whole pictures are measured\n"
+    assert crop == Result(2, "", told)

@@ -217,6 +217,14 @@ def test_the_network_is_left_alone_whatever_the_mode_of_the_caller(
     assert not expected.requires_grad
 
 
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_generators_are_one_an_example(count: int) -> None:
+    given, several = pictures(), [generator(i) for i in range(count)]
+    assert len(given) == 5
+    with pytest.raises(ticketkit.UsageError, match=f"one an example, found {count} for"):
+        attack(network(), given, classes(), ThreatModel(), generator=several)
+
+
 def test_the_network_is_left_alone_where_the_attack_fails() -> None:
     def fails(outputs: Any, targets: Any) -> torch.Tensor:
         torch.rand(3)

@@ -145,7 +145,11 @@ def nan() -> Any:
         (Odd(), {}, "sample 0 is alone in its own, as others differ in shape: give a schedule"),
         (data(9), {"batch": 1}, "two or more pictures in a batch, found batch=1"),
         (nan(), {}, "the statistics of 1, 4, 7 are NaN or infinite on this data"),
-        ([data(3)[:], (torch.ones(3, 1, 6, 6), None)], {}, "samples 3 to 5: the network failed on its"),
+        (
+            [data(3)[:], (torch.ones(3, 1, 6, 6), None)],
+            {},
+            "samples 3 to 5: the network failed",
+        ),
         ([], {}, "there is no data"),
     ],
 )

@@ -31,6 +31,7 @@ from ticketkit import Estimate
         (TypeError, {"value": np.float32(0.5)}, r"value is a number .*, found np\.float32\(0\.5\)"),
         (TypeError, {"low": np.float32(0.5)}, "low is a number of Python's"),
         (ValueError, {"value": math.nan}, "value is a finite number, found nan"),
+        (ValueError, {"value": 10**400}, r"value is a finite number, found 1000"),
         (ValueError, {"low": -math.inf}, "low is a finite number, found -inf"),
         (ValueError, {"high": math.inf}, "high is a finite number, found inf"),
         (ValueError, {"low": 0.75, "high": 0.5}, r"low is at most high, found 0\.75 and 0\.5"),

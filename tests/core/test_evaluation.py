@@ -336,12 +336,15 @@ def test_a_metric_of_outputs_is_what_evaluate_finds_of_the_network() -> None:
     model, data = cases.runnable(), TensorDataset(*pictures())
     specs, counts = ("accuracy", "calibration:bins=3"), list[int]()
     expected = evaluate(model, data, *specs, batch=8)
-    for metric in ("accuracy", "accuracy.per_class", "calibration:bins=3.nll"):
+    whole = "ticketkit_plugins.evaluators.accuracy:Accuracy"
+    expected |= {whole: expected["accuracy"]}
+    metrics = ("accuracy", "accuracy.per_class", "calibration:bins=3.nll")
+    for metric in (*metrics, whole, f"{whole}.per_class"):
         with torch.no_grad():
             outputs = ticketkit.outputs_of(model.eval(), data, 8)
             found = ticketkit.measured_by(metric, outputs, counts.append)
         assert found == ticketkit.figure_of(expected, metric)
-    assert sum(counts) == 3 * 33
+    assert sum(counts) == 5 * 33
     assert max(counts) <= 8
 
 

@@ -111,6 +111,8 @@ def test_fields_of_newer_versions_are_passed_over() -> None:
         (descended(source={}), "has no 'versions'"),
         (descended(ticket={}), "has no 'sha256'"),
         (descended(ticket={**TICKET, "sparsity": 0.9}), "expected an object, found 0.9"),
+        (descended(ticket={**TICKET, "sparsity": {"reached": {"prunable": 1e300}}}), "0 to 1"),
+        (descended(ticket={**TICKET, "sparsity": {"reached": {"prunable": -5}}}), "found -5"),
         (descended(ticket={**TICKET, "odd": math.nan}), "not JSON compliant"),
         (descended(ticket={**TICKET, "odd": "\ud800"}), "no Unicode"),
         ("{}", "has no 'format'"),

@@ -58,6 +58,17 @@ def test_an_evaluated_network_of_a_transfer_is_where_that_transfer_says() -> Non
     assert (found.apart, found.sparsity) == (expected.apart, 0.95)
 
 
+def test_what_was_transferred_twice_has_the_prior_of_its_first_training() -> None:
+    once = transfer_document(0.9, 2, PGD, results(0.5), seed=4)
+    twice = transfer_document(0.95, 0, None, results(0.5), seed=7)
+    lineage = {"mode": "finetune", "ticket": once["ticket"], "source": once["source"]}
+    twice["source"] = {**once["transfer"], "lineage": lineage}
+    found = record(twice)
+    assert (found.apart["prior"], found.seeds["pretraining"], found.sparsity) == (PGD, 2, 0.95)
+    twice["source"]["lineage"]["source"] = None
+    assert record(twice).apart["prior"] is None
+
+
 def test_a_ticket_of_an_evaluated_pretraining_is_no_transfer() -> None:
     source = training("glyphs:size=16,count=8000,seed=0", 3, PGD)
     dense = record(evaluate_document(None, source, results(0.5)))
@@ -96,7 +107,8 @@ def test_sparsities_are_told_apart_to_six_digits() -> None:
         (("transfer", "seed"), "3", "seed: expected a whole number, found '3'"),
         (("source", "seed"), None, "seed: expected a whole number, found None"),
         (("ticket", "provenance", "seed"), ..., "seed"),
-        (("ticket", "sparsity", "requested"), 1.5, "sparsities from 0 to 1, found 1.5 and 0.9"),
+        (("ticket", "sparsity", "requested"), 1.5, "requested: expected 0 to 1, found 1.5"),
+        (("source", "lineage"), [], "expected an object, found []"),
         (("ticket", "sparsity", "requested"), float("nan"), "found nan"),
         (("ticket", "parts"), [], "expected an object"),
         (("ticket",), "x", "ticket: expected an object or null"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--crop",
     type=int,
     metavar="PIXELS",
-    help="The side of the squares that are cut out of the middle of pictures; 0 for none. "
+    help="Resize pictures and cut out their middle, a square of this side; 0 for whole pictures. "
     "[default: as FILE was trained; else 224 for photographs]",
 )
 @click.option("--batch", type=int, default=256, show_default=True, help="Pictures at a time.")
