@@ -191,8 +191,8 @@ def _on_untold_zeros(model: torch.nn.Module, ticket: Mapping[str, Any] | None) -
     told = ticket["sparsity"]["reached"]["prunable"] if ticket else 0.0
     found = count_weights(model).sparsity or 0.0
     if found > told + _UNTOLD:
-        known = f"where its ticket removed {told:.1%}" if ticket else "and no ticket is told"
+        counted = f"at the {told:.1%} that its ticket removed" if ticket else "as dense"
         yield (
-            f"{found:.1%} of its prunable weights are zero, {known}: name the ticket by --ticket, "
-            "or results count it as it is told"
+            f"{found:.1%} of its prunable weights are zero: results count it {counted}, unless "
+            "--ticket names the ticket"
         )

@@ -149,7 +149,9 @@ def test_a_ticket_is_measured_with_its_zeros(evaluate: Cli, cli: Cli, folder: Pa
     pruned = cli("evaluate", "p.safetensors", "-e", "accuracy", "-e", ATTACK, "--json")
     assert pruned.document["results"] == found["results"]
     (untold,) = pruned.document["notes"]
-    assert re.match(r"8\d\.\d% of its prunable weights are zero, and no ticket is told", untold)
+    assert re.match(
+        r"8\d\.\d% of its prunable weights are zero: results count it as dense, ", untold
+    )
     both = cli("evaluate", "p.safetensors", "--ticket", "t.safetensors", "-e", "accuracy", "--json")
     assert both.document["notes"] == []
 
