@@ -39,7 +39,7 @@ def code_here() -> dict[str, str]:
         if "." in name or name == "__main__" or path.suffix != ".py" or _is_library(path):
             continue
         files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-        found[name] = sha256(*(each.read_bytes() for each in files))
+        found[name] = sha256(*(each.read_bytes() for each in files if each.is_file()))
     return found
 
 
