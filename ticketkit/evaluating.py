@@ -12,7 +12,8 @@ import ticketkit
 from ticketkit.checkpoint import Checkpoint, open_checkpoint
 from ticketkit.errors import UsageError, printable
 from ticketkit.experiments import OnTask, data_for
-from ticketkit.options import resolve
+from ticketkit.opening import told_by_code
+from ticketkit.options import names_code, resolve
 from ticketkit.outcomes import RESULT, opened
 from ticketkit.parts import Task
 from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
@@ -94,7 +95,10 @@ def _told_task(checkpoint: Checkpoint) -> str:
             f"{printable(str(checkpoint.path))} does not tell what task it was trained on: give "
             "one with --task, such as --task cifar10"
         )
-    return checkpoint.pretraining.task
+    task = checkpoint.pretraining.task
+    if names_code(task):
+        raise UsageError(told_by_code(checkpoint.path, "task", task))
+    return task
 
 
 class _Evaluation:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
-from ticketkit.architectures import architecture_of
+from ticketkit.architectures import OfCallable, architecture_of
 from ticketkit.channels import fit_channels
 from ticketkit.checkpoint import Checkpoint
 from ticketkit.errors import CheckpointError, UsageError, printable
@@ -65,8 +66,19 @@ def arch_for(checkpoint: Checkpoint, arch: str | None, *, segmentation: bool) ->
             f"{printable(str(checkpoint.path))} does not tell what network it is of: give it with "
             "--arch, such as --arch resnet50"
         )
-    chosen = told.arch if arch is None and told else str(arch)
-    return of_kind(chosen, segmentation=segmentation)
+    if arch is not None or told is None:
+        return of_kind(str(arch), segmentation=segmentation)
+    if isinstance(architecture_of(told.arch), OfCallable):
+        raise UsageError(told_by_code(checkpoint.path, "arch", told.arch))
+    return of_kind(told.arch, segmentation=segmentation)
+
+
+def told_by_code(path: Path, option: str, spec: str) -> str:
+    """Why a file's word is not enough: nobody's checkpoint may choose what is run here."""
+    return (
+        f"{printable(str(path))} tells of code, {printable(spec)!r}, which no file may run: give "
+        f"it with --{option} if you trust it"
+    )
 
 
 def _channels_in(checkpoint: Checkpoint) -> int | None:

@@ -44,7 +44,7 @@ def resolve(kind: str, spec: str | Part) -> Part:
             + ("; are its () missing?" if isinstance(spec, type) else "")
         )
     name, _, rest = spec.partition(":")
-    if rest and "=" not in rest.partition(":")[0]:
+    if names_code(spec):
         target, _, text = rest.partition(":")
         maker = imported(name, target, kind)
     else:
@@ -53,6 +53,12 @@ def resolve(kind: str, spec: str | Part) -> Part:
     if not isinstance(part, base):
         raise UsageError(f"{spec!r} is no {kind}: it is a {type(part).__name__}")
     return part
+
+
+def names_code(spec: str) -> bool:
+    """Whether a part's spec is `module:name`, which whoever resolves it runs."""
+    rest = spec.partition(":")[2]
+    return bool(rest) and "=" not in rest.partition(":")[0]
 
 
 def spec_of(part: Part) -> str:

@@ -467,6 +467,30 @@ def test_a_schedule_of_the_file_that_is_unknown_asks_for_the_crop(
     assert evaluate("--crop", "0", "-q").status == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "code"), [("arch", "os:mkdir:path=made"), ("arch", "os:abort"), ("task", "os:abort")]
+)
+def test_no_file_may_choose_what_code_is_run(
+    option: str, code: str, evaluate: Cli, cli: Cli, folder: Path
+) -> None:
+    file = ticketkit.open_checkpoint(folder / "m.safetensors")
+    weights, told = dict(file), file.pretraining
+    assert told is not None
+    with reserve(folder / "n.safetensors") as output:
+        save_checkpoint(output, weights, replace(told, **{option: code}))  # type: ignore[arg-type]
+    (folder / "n.safetensors").rename(folder / "m.safetensors")
+    error = (
+        f"error: m.safetensors tells of code, {code!r}, which no file may run: give it with "
+        f"--{option} if you trust it\n"
+    )
+    assert evaluate() == Result(2, "", error)
+    if option == "arch":
+        words = ("transfer", "t.safetensors", "m.safetensors", "--task", TASK)
+        assert cli(*words) == Result(2, "", error)
+        assert evaluate("--arch", NETWORK, "-q").status == 0
+    assert not (folder / "made").exists()
+
+
 def test_data_of_other_tasks_is_not_downloaded(
     cli: Cli, folder: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
