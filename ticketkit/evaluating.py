@@ -14,9 +14,9 @@ from ticketkit.errors import UsageError, printable
 from ticketkit.experiments import OnTask, data_for
 from ticketkit.opening import told_by_code
 from ticketkit.options import names_code, resolve
-from ticketkit.outcomes import RESULT, opened
+from ticketkit.outcomes import RESULT, finished, opened
 from ticketkit.parts import Task
-from ticketkit.resultfile import DOCUMENT, ResultFiles, read_result, result_text, write_result
+from ticketkit.resultfile import ResultFiles, read_result, result_text, write_result
 from ticketkit.subject import of_the_test, subject_of
 from ticketkit.ticket import load_ticket
 from ticketkit.versions import code_here, versions_of
@@ -136,8 +136,7 @@ class _Evaluation:
             asked.files.check_others(None, force=asked.force)
         with opened(asked, "evaluate", self._recipe, self._device, world()) as run:
             assert run is not None
-            stage = run.newest(RESULT)
-            done = None if stage is None else read_result(stage.path / DOCUMENT)
+            done = finished(run)
             if done:
                 notes = list(dict.fromkeys([*done["notes"], *run.notes]))
                 # The same weights may have had another name.

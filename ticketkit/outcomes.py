@@ -78,7 +78,7 @@ def carried_out(
 
     agree("what they do", recipe)
     with opened(experiment, command, recipe, device, world()) as run:
-        document = _finished(run) if run is not None else None
+        document = finished(run) if run is not None else None
         if run is not None and place is not None and not experiment.force:
             _check_place(place, run, done=document is not None)
         if not share(document is not None):
@@ -93,7 +93,7 @@ def carried_out(
         return {**document, "run": str(run.path), "notes": [*document["notes"], *run.notes]}
 
 
-def _finished(run: Run) -> dict[str, Any] | None:
+def finished(run: Run) -> dict[str, Any] | None:
     """The document of a run that has come to its end; None of any other."""
     stage = run.newest(RESULT)
     if stage is None:

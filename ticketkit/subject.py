@@ -16,7 +16,7 @@ from ticketkit.describe import (
     without_normalisation,
 )
 from ticketkit.errors import UsageError, WeightsError, printable
-from ticketkit.experiments import of_the_data, ready
+from ticketkit.experiments import of_the_set, ready
 from ticketkit.imagefiles import ImageFiles
 from ticketkit.options import spec_of
 from ticketkit.parts import Task
@@ -100,7 +100,7 @@ def subject_of(
         "packages": _packages(model),
     }
     test = cropped(data.test, crop) if crop else data.test
-    told_data = {**of_the_data(data), "test": tested}
+    told_data = {"train": of_the_set(data.train), "test": tested}
     return Subject(model, test, identity, origin, told_data, notes)
 
 
@@ -136,7 +136,7 @@ def _crop_of(fit: str | None, where: str) -> int:
 
 def of_the_test(data: Data) -> dict[str, Any]:
     """What a recipe says of test pictures: their count and digest, if need be of all samples."""
-    told: dict[str, Any] = of_the_data(data)["test"]
+    told = of_the_set(data.test)
     return {**told, "sha256": told["sha256"] or _digest_of_samples(data.test)}
 
 
